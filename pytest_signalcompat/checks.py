@@ -1,0 +1,405 @@
+"""Requirements as pure functions: (Server, Observation) -> Failure, or None when met.
+
+A check judges one thing and says what was expected, what was found, and what to do. No check asks which platform the
+tests run on: what may differ is in `Observation.platform`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .model import Check, Exchange, Failure, Family, Observation, Server, Stop
+from .output import count, exceptions
+
+GONE_WITHIN = 1.0  # seconds from the leader's exit
+ANSWER_WITHIN = 1.0  # seconds for a new connection while draining
+OVERLONG_WITHIN = 5.0  # seconds after the declared drain limit
+CLOCK_SLACK = 0.1  # seconds; a timer of the server and ours need not agree better
+
+SIGNAL_NUMBERS = {Stop.TERMINATE: 15, Stop.INTERRUPT: 2, Stop.QUIT: 3, Stop.HANGUP: 1}
+SIGKILL = 9
+CONTROL_C_EXIT = 0xC000013A  # the default handler of either console event
+NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
+DIRTY = ("Traceback (most recent call last)", "Task was destroyed", "was never awaited", "Exception ignored")
+
+FIX_ADD_SIGNAL_HANDLER = (
+    "no Windows event loop has add_signal_handler: where it raises NotImplementedError use signal.signal for"
+    " SIGINT and SIGBREAK, and wake the loop with call_soon_threadsafe (as kserve#3882 was fixed)"
+)
+FIX_MISSING_SIGNAL = "Windows has no SIGQUIT, SIGHUP, SIGUSR1 …: look signals up with getattr(signal, name, None)"
+FIX_HANDLER = "handle the stop request: stop accepting, finish what is in flight, then leave with status 0"
+
+
+def describe_status(family: Family, status: int) -> str:
+    """Text for an exit status, with the name of what it stands for."""
+    if family == "windows":
+        names = {CONTROL_C_EXIT: "STATUS_CONTROL_C_EXIT", 0xC0000005: "STATUS_ACCESS_VIOLATION"}
+        return f"0x{status:X} ({names.get(status, 'NTSTATUS')})" if status >= 0x80000000 else str(status)
+    return f"{status} ({NAMES.get(-status, 'signal')})" if status < 0 else str(status)
+
+
+def in_flight(seen: Observation) -> list[Exchange]:
+    """The exchanges that were really open when the stop request was delivered."""
+    at = seen.delivered.at if seen.delivered else float("inf")
+    return [x for x in seen.exchanges if x.sent is not None and x.sent <= at and (x.ended is None or x.ended > at)]
+
+
+def succeeded(exchange: Exchange) -> bool:
+    return exchange.end == "complete" and exchange.status is not None and 200 <= exchange.status < 300
+
+
+# ---------------------------------------------------------------- starting
+
+
+def became_ready(server: Server, seen: Observation) -> Failure | None:
+    if seen.ready is not None:
+        return None
+    raised = exceptions(seen.output)
+    last = raised[-1] if raised else None
+    found = seen.ready_detail
+    if seen.exit is not None:
+        found = f"exited {seen.exit.at:.1f} s after the start with status {describe_status(seen.platform.family, seen.exit.status)}"
+    if last is not None:
+        found += f"; {last.type}{': ' + last.text if last.text else ''} at {last.where}"
+    return Failure(
+        check="becomes ready",
+        expected=f"ready within {server.ready.timeout:g} s",
+        actual=found,
+        fix=_advice(seen) or "see the output below",
+        timing=seen.exit is None and last is None,
+    )
+
+
+def stays_alive(server: Server, seen: Observation) -> Failure | None:
+    if seen.exit is None or (seen.killed is not None and seen.exit.at > seen.killed):
+        return None
+    status = describe_status(seen.platform.family, seen.exit.status)
+    return Failure(
+        check="stays alive",
+        expected="running once it has said it is ready",
+        actual=f"exited {seen.exit.at - (seen.ready or 0.0):.2f} s after ready with status {status}",
+    )
+
+
+def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
+    raised = exceptions(seen.output)
+    if raised:
+        first = raised[-1]
+        found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where or 'an unknown place'}"
+    else:
+        bad = ("NotImplementedError", "AttributeError", DIRTY[0])
+        line = next((line for line in seen.output if any(word in line.text for word in bad)), None)
+        if line is None:
+            return None
+        found = line.text.strip()
+    return Failure(check="starts without errors", expected="no exception in the output", actual=found, fix=_advice(seen))
+
+
+def _advice(seen: Observation) -> str:
+    text = "\n".join(line.text for line in seen.output)
+    if "NotImplementedError" in text and "add_signal_handler" in text:
+        return FIX_ADD_SIGNAL_HANDLER
+    if "AttributeError" in text and "'signal'" in text:
+        return FIX_MISSING_SIGNAL
+    return ""
+
+
+# ---------------------------------------------------------------- ending
+
+
+def was_asked(server: Server, seen: Observation) -> Failure | None:
+    if seen.delivered is not None:
+        return None
+    found = "it had exited before" if seen.exit is not None else "; ".join(seen.notes) or "not delivered"
+    return Failure(check="was asked to stop", expected="running when the stop request is delivered", actual=found)
+
+
+def exits_within(limit: float | None = None) -> Check:
+    """The leader exits by itself within the grace period, or within `limit` seconds if that is less."""
+
+    def exits_in_time(server: Server, seen: Observation) -> Failure | None:
+        allowed = server.grace if limit is None else min(server.grace, limit)
+        if seen.delivered is None:
+            return None
+        took = None if seen.exit is None else seen.exit.at - seen.delivered.at
+        by_force = seen.exit is None or (seen.killed is not None and seen.exit.at >= seen.killed)
+        if took is not None and not by_force and took <= allowed:
+            return None
+        waited = f"still running {server.grace:g} s after {seen.delivered.what}"
+        found = waited if by_force or took is None else f"exited {took:.2f} s after {seen.delivered.what}"
+        pending = [x.name for x in in_flight(seen) if x.ended is None or (seen.killed and x.ended >= seen.killed)]
+        if pending and by_force:
+            found += f", with open: {', '.join(pending)}"
+        return Failure(
+            check="exits in time", expected=f"exit within {allowed:g} s", actual=found, fix=FIX_HANDLER, timing=True
+        )
+
+    return exits_in_time
+
+
+def ends_by_itself(server: Server, seen: Observation) -> Failure | None:
+    """For requirements that accept any status: a hard kill is none."""
+    if seen.exit is None or seen.platform.family == "windows" or seen.exit.status != -SIGKILL or seen.killed is not None:
+        return None
+    return Failure(check="ends by itself", expected="an exit of its own", actual="killed by SIGKILL")
+
+
+def accepted_status(server: Server, seen: Observation) -> Failure | None:
+    """By the declared policy; by default 0, or death by exactly the request sent (which proves nothing alone)."""
+    if seen.exit is None or seen.delivered is None or seen.killed is not None and seen.exit.at >= seen.killed:
+        return None  # exits_within reports it
+    family = seen.platform.family
+    accepted = accepted_statuses(server, family, seen.delivered.stop)
+    if seen.exit.status in accepted:
+        return None
+    return Failure(
+        check="accepted status",
+        expected="exit status " + " or ".join(describe_status(family, status) for status in accepted),
+        actual=f"exit status {describe_status(family, seen.exit.status)}",
+        fix=f"leave with 0 after a graceful stop, or declare exits.{seen.delivered.stop}",
+    )
+
+
+def accepted_statuses(server: Server, family: Family, stop: Stop) -> tuple[int, ...]:
+    declared = server.exits.get(family, {}).get(stop)
+    if declared is not None:
+        return declared
+    if stop in server.stops:
+        return (0,)
+    return (0, CONTROL_C_EXIT if family == "windows" else -SIGNAL_NUMBERS[stop])
+
+
+def has_evidence(server: Server, seen: Observation) -> Failure | None:
+    """That the shutdown ran by design: its declared marker, or the complete response of a request in flight."""
+    if seen.delivered is None or seen.exit is None:
+        return None  # reported by others
+    mark = server.marks.stopped
+    if count(mark, seen.output, since=seen.delivered.at) or any(succeeded(x) for x in in_flight(seen)):
+        return None
+    status = describe_status(seen.platform.family, seen.exit.status)
+    took = f"exit status {status} {seen.exit.at - seen.delivered.at:.2f} s after {seen.delivered.what}"
+    if mark is None:
+        return Failure(
+            check="evidence",
+            expected="a sign that the shutdown code ran",
+            actual=f"{took}, and nothing that tells a graceful end from a lucky one",
+            fix="declare marks.stopped: a regex for a line the server writes at the end of its shutdown",
+            inconclusive=True,
+        )
+    return Failure(
+        check="evidence",
+        expected=f"a line like {mark!r} after the stop request",
+        actual=f"{took}, without it",
+        fix=FIX_HANDLER,
+    )
+
+
+def nothing_left(server: Server, seen: Observation) -> Failure | None:
+    """Within a second of the leader's exit the tree is empty and the port refused. Each is looked at by itself."""
+    if seen.exit is None or seen.delivered is None or (seen.killed is not None and seen.exit.at >= seen.killed):
+        return None
+    left = []
+    if seen.gone is None:
+        names = ", ".join(f"{p.pid} {p.name[:80]}" for p in seen.survivors[:5]) or "a process that ended meanwhile"
+        left.append(f"processes: {names}")
+    if seen.port is not None and (seen.port.freed is None or seen.port.freed > seen.exit.at + GONE_WITHIN):
+        left.append(f"port {seen.port.number} still accepts connections")
+    if not left:
+        return None
+    return Failure(
+        check="nothing left",
+        expected=f"no process and no open port {GONE_WITHIN:g} s after the leader's exit",
+        actual="; ".join(left),
+        fix="stop and wait for child processes before the leader leaves",
+        timing=True,
+    )
+
+
+def stopped_well(limit: float | None = None) -> tuple[Check, ...]:
+    """EVIDENCE, STATUS and GONE, as the catalogue says it."""
+    return (was_asked, exits_within(limit), accepted_status, has_evidence, nothing_left)
+
+
+def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
+    if seen.delivered is None or server.marks.stopped is None:
+        return None  # has_evidence reports it
+    number = count(server.marks.stopped, seen.output, since=seen.delivered.at)
+    if number == server.workers:
+        return None
+    return Failure(
+        check="every worker stopped",
+        expected=f"{server.workers} lines like {server.marks.stopped!r}, one from each worker",
+        actual=f"{number}",
+        fix="let the leader ask each worker to stop and wait until it has",
+    )
+
+
+def workers_ran(server: Server, seen: Observation) -> Failure | None:
+    if seen.delivered is None or len(seen.processes) >= server.workers:
+        return None
+    return Failure(
+        check="workers ran",
+        expected=f"at least {server.workers} processes before the stop request",
+        actual=f"{len(seen.processes)}",
+        fix="pass {workers} in the command",
+        inconclusive=True,
+    )
+
+
+# ---------------------------------------------------------------- what was in flight
+
+
+def request_completed(server: Server, seen: Observation) -> Failure | None:
+    request = _named("in flight", seen)
+    if request is None or seen.delivered is None:
+        return None
+    at = seen.delivered.at
+    if request not in in_flight(seen):
+        what = f"ended {at - request.ended:.2f} s before it" if request.ended is not None else "was never sent"
+        return Failure(
+            check="request completed",
+            expected="a request in flight when the stop request is delivered",
+            actual=f"{request.method} {request.path} {what} ({_told(request, seen)})",
+            fix="routes.slow must take as long as its {seconds} say",
+            inconclusive=True,
+        )
+    if not succeeded(request):
+        return Failure(
+            check="request completed",
+            expected="a complete 2xx response",
+            actual=_told(request, seen),
+            fix="on a stop request keep serving what has begun, up to a limit shorter than the grace period",
+        )
+    if seen.exit is not None and request.ended is not None and seen.exit.at < request.ended - CLOCK_SLACK:
+        return Failure(
+            check="request completed",
+            expected="the leader to leave after the response",
+            actual=f"it left {request.ended - seen.exit.at:.2f} s before",
+        )
+    return None
+
+
+def stream_was_open(server: Server, seen: Observation) -> Failure | None:
+    stream = _named("stream", seen)
+    if stream is None or seen.delivered is None or (stream in in_flight(seen) and stream.answered is not None):
+        return None
+    return Failure(
+        check="stream was open",
+        expected="a stream under way when the stop request is delivered",
+        actual=f"{stream.method} {stream.path}: {_told(stream, seen)}",
+        fix="routes.stream must go on for its {seconds}",
+        inconclusive=True,
+    )
+
+
+def idle_was_open(server: Server, seen: Observation) -> Failure | None:
+    closed = seen.idle_closed
+    if seen.delivered is None or closed is None or closed >= seen.delivered.at:
+        return None
+    return Failure(
+        check="idle connection was open",
+        expected="a keep-alive connection open when the stop request is delivered",
+        actual=f"the server closed it {seen.delivered.at - closed:.2f} s before",
+        inconclusive=True,
+    )
+
+
+def no_silence(server: Server, seen: Observation) -> Failure | None:
+    """While draining every new connection hears something within a second, if only that it is refused."""
+    if seen.delivered is None:
+        return None
+    drained = _drained_until(seen)
+    tried = [x for x in seen.exchanges if x.name.startswith("new connection")]
+    silent = [(x, wait) for x in tried if (wait := _silence(x, seen)) > ANSWER_WITHIN]
+    if silent:
+        worst, wait = max(silent, key=lambda pair: pair[1])
+        return Failure(
+            check="no silence",
+            expected=f"each new connection refused, reset, or answered within {ANSWER_WITHIN:g} s",
+            actual=f"{len(silent)} of {len(tried)} heard nothing; {worst.name} waited {wait:.1f} s ({_told(worst, seen)})",
+            fix="close the listening socket in every process that holds it, or go on answering (503)",
+            timing=True,
+        )
+    if not any(x.begun < drained for x in tried):
+        return Failure(
+            check="no silence",
+            expected="a new connection tried while the server drains",
+            actual="the server did not drain: its request in flight ended at once",
+            inconclusive=True,
+        )
+    return None
+
+
+def _drained_until(seen: Observation) -> float:
+    ends = [x.ended for x in in_flight(seen) if x.name == "in flight" and x.ended is not None]
+    return max(ends, default=0.0)
+
+
+def _silence(exchange: Exchange, seen: Observation) -> float:
+    """Seconds without a word. Connecting is not counted when it ends in a refusal: Windows takes 2 s for that."""
+    if exchange.end == "refused":
+        return 0.0
+    until = exchange.ended
+    if until is None:
+        until = max(filter(None, (seen.killed, seen.gone, seen.exit and seen.exit.at, exchange.begun)))
+    return until - (exchange.connected or exchange.begun)
+
+
+def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
+    """A request longer than the declared drain limit D is cut, and the exit falls into [D, D + 5 s]."""
+    if seen.delivered is None or seen.exit is None or server.drain is None:
+        return None
+    if seen.killed is not None and seen.exit.at >= seen.killed:
+        return None  # exits_within reports it
+    took = seen.exit.at - seen.delivered.at
+    first, last = server.drain - CLOCK_SLACK, server.drain + OVERLONG_WITHIN
+    if first <= took <= last:
+        return None
+    return Failure(
+        check="cut at the limit",
+        expected=f"exit between {server.drain:g} and {last:g} s after the stop request",
+        actual=f"exit after {took:.2f} s ({'; '.join(_told(x, seen) for x in in_flight(seen)) or 'nothing in flight'})",
+        fix="give requests in flight the declared drain limit, then cut them and leave",
+        timing=took > last,
+    )
+
+
+def clean_output(server: Server, seen: Observation) -> Failure | None:
+    if seen.delivered is None:
+        return None
+    after = [line for line in seen.output if line.at >= seen.delivered.at]
+    dirty = next((line for line in after if any(word in line.text for word in DIRTY)), None)
+    if dirty is None:
+        return None
+    raised = exceptions(after)
+    found = f"{raised[0].type}: {raised[0].text} at {raised[0].where}" if raised else dirty.text.strip()
+    return Failure(check="clean output", expected="no traceback or asyncio complaint after the stop request", actual=found)
+
+
+def _named(name: str, seen: Observation) -> Exchange | None:
+    return next((x for x in seen.exchanges if x.name == name), None)
+
+
+def _told(exchange: Exchange, seen: Observation) -> str:
+    """What became of an exchange, in words, with the time since the stop request."""
+    words = {
+        "complete": f"complete, status {exchange.status}",
+        "truncated": f"cut after {exchange.received} bytes of its response",
+        "closed": "connection closed without a response",
+        "reset": "connection reset without a response",
+        "refused": "connection refused",
+        "open": "no response",
+    }[exchange.end]
+    if exchange.ended is not None and seen.delivered is not None:
+        after = exchange.ended - seen.delivered.at
+        words += f", {abs(after):.2f} s {'after' if after >= 0 else 'before'} {seen.delivered.what}"
+    return words
+
+
+def judge(checks: Iterable[Check], server: Server, seen: Observation) -> tuple[Failure, ...]:
+    """Every failure, those that prove something before those that only lack proof. One that was never ready has one."""
+    unready = became_ready(server, seen)
+    if unready is not None:
+        return (unready,)
+    found = [failure for check in checks if (failure := check(server, seen)) is not None]
+    return tuple(sorted(found, key=lambda failure: failure.inconclusive))

@@ -1,0 +1,72 @@
+"""A server's output as stamped lines, and what can be found in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from .model import Line, Record
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+LONGEST = 1 << 16  # bytes of a line that does not end; cut there
+
+FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+RAISED = re.compile(r"^[\s|+]*(?P<type>(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|Group))\b(?::\s*(?P<text>.*))?$")
+STANDARD_LIBRARY = re.compile(r"[/\\]lib[/\\]python3[^/\\]*[/\\](?!site-packages|dist-packages)|\\Lib\\(?!site-packages)", re.I)
+
+
+class Raised(Record):
+    """An exception in the output: its type and text, and the deepest frame outside the standard library."""
+
+    type: str
+    text: str
+    where: str
+
+
+class Log:
+    """Turns pieces of output into lines as they come; keeps no more of an endless line than LONGEST."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self._partial = b""
+
+    def feed(self, at: float, data: bytes) -> None:
+        *whole, self._partial = (self._partial + data).split(b"\n")
+        if len(self._partial) > LONGEST:
+            whole.append(self._partial)
+            self._partial = b""
+        self.lines += [Line(at=at, text=clean(line)) for line in whole]
+
+    def finish(self, at: float) -> None:
+        """The end of the output is the end of its last line."""
+        if self._partial:
+            self.feed(at, b"\n")
+
+
+def clean(line: bytes) -> str:
+    return ANSI.sub("", line.decode("utf-8", "replace").rstrip("\r"))
+
+
+def count(mark: str | None, lines: Iterable[Line], since: float | None = None) -> int:
+    """How many lines have the mark, from a moment on."""
+    if mark is None:
+        return 0
+    pattern = re.compile(mark)
+    return sum(1 for line in lines if (since is None or line.at >= since) and pattern.search(line.text))
+
+
+def exceptions(lines: Iterable[Line]) -> list[Raised]:
+    """The exceptions whose tracebacks stand in the output, in order."""
+    found: list[Raised] = []
+    where, inside = "", False
+    for line in lines:
+        if TRACEBACK.search(line.text):
+            where, inside = "", True
+        elif inside and (frame := FRAME.search(line.text)):
+            if not where or not STANDARD_LIBRARY.search(frame["file"]):
+                where = f"{frame['file']}:{frame['line']} in {frame['function']}"
+        elif inside and (raised := RAISED.match(line.text)):
+            found.append(Raised(type=raised["type"].rpartition(".")[2], text=raised["text"] or "", where=where))
+            inside = False
+    return found

@@ -1,0 +1,62 @@
+"""SC3xx: asked to stop with requests in flight."""
+
+from __future__ import annotations
+
+from .. import checks
+from ..live import LiveServer
+from ..model import Level, Scenario, Stop
+from .common import SHORT, begin_load, seconds_in_flight
+
+DRAINING = 3.0  # seconds a request keeps the server draining while others come
+ATTEMPTS = 10  # new connections while it drains
+PAUSE = 0.25  # seconds between them
+HELD = 1.0  # seconds a body is held back after the stop request
+
+
+async def request_in_flight(live: LiveServer) -> None:
+    await live.ready()
+    request = await begin_load(live, seconds_in_flight(live, SHORT))
+    await live.stop()
+    await live.pause(HELD)
+    request.release.set()
+    await live.ended()
+
+
+async def connect_while_draining(live: LiveServer) -> None:
+    await live.ready()
+    drain = min(DRAINING, max(1.0, live.server.grace - 1.0))
+    request = await begin_load(live, seconds_in_flight(live, drain))
+    await live.stop()
+    for number in range(1, ATTEMPTS + 1):
+        if live.exited or request.task.done():
+            break
+        live.begin(f"new connection {number}", live.server.ready.http or "/")
+        await live.pause(PAUSE)
+    request.release.set()
+    await live.ended()
+
+
+SC301 = Scenario(
+    code="SC301",
+    slug="inflight-completes",
+    level=Level.MUST,
+    requirement="a request begun before the stop request gets its complete response",
+    why="Every rolling update would otherwise show its users errors.",
+    act=request_in_flight,
+    checks=(*checks.stopped_well(), checks.request_completed),
+    needs=("slow or post",),
+    stops=(Stop.TERMINATE,),
+)
+
+SC304 = Scenario(
+    code="SC304",
+    slug="no-blackhole",
+    level=Level.MUST,
+    requirement="while it drains, no new connection is left without a word",
+    why="A connection that is accepted by the kernel and never served hangs a client until its own timeout.",
+    act=connect_while_draining,
+    checks=(checks.was_asked, checks.no_silence),
+    needs=("slow or post",),
+    stops=(Stop.TERMINATE,),
+)
+

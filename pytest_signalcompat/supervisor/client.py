@@ -1,0 +1,259 @@
+"""The tests' side of a supervisor: starts it, asks it, and hears from it. Works on every asyncio event loop.
+
+The pipes are read by a thread, not by the loop: Windows' Selector loop cannot do subprocess pipes at all
+(docs.python.org, asyncio platform support), and a thread costs the same everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from ..errors import SpawnError, SupervisorError
+from ..model import Delivery, Exit, Platform, Process, Record, Stop, StopCommand
+
+HERE = Path(__file__).parent
+HELLO_LIMIT = 60.0  # seconds; a first Wine process boots its prefix
+CLOSE_LIMIT = 15.0  # seconds; longer than the supervisor's own limit for killing
+CLOCK_ROUNDS = 5
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # exists on Windows only
+
+# Wine gives a process that Linux started no console of its own, so a Windows process has to start the supervisor.
+OUTER = (
+    "import subprocess, sys; sys.exit(subprocess.Popen([sys.executable, '-I', '-S', *sys.argv[1:]],"
+    " creationflags=subprocess.CREATE_NO_WINDOW, stdin=0, stdout=1, stderr=2).wait())"
+)
+
+
+class Launcher(Record):
+    """How a supervisor is started, and how the tests' paths are called where it runs."""
+
+    name: str
+    argv: tuple[str, ...]
+    python: str | None = None  # what {python} means; None: the supervisor's own
+    windows_paths: bool = False
+
+    def path(self, path: str | os.PathLike[str]) -> str:
+        """Wine shows the Linux root as drive Z."""
+        text = os.path.abspath(path)
+        return str(PureWindowsPath("Z:" + text)) if self.windows_paths else text
+
+
+def native(containment: str | None = None) -> Launcher:
+    """On this system. `containment="session"` forces on Linux what systems without a subreaper use."""
+    base = getattr(sys, "_base_executable", None) or sys.executable  # a venv's python.exe is only a launcher
+    script = "windows.py" if NO_WINDOW else "posix.py"
+    argv = [base, "-I", "-S", str(HERE / script)]
+    psutil = importlib.util.find_spec("psutil")  # posix.py needs it where there is no exact containment
+    if psutil is not None and psutil.origin is not None:
+        argv += ["--psutil", str(Path(psutil.origin).parent.parent)]
+    if containment is not None:
+        argv += ["--containment", containment]
+    return Launcher(name="native", argv=tuple(argv), python=sys.executable)
+
+
+def wine(python: str) -> Launcher:
+    """In the Windows Python that `python`, an executable of this system, starts (`winelab which`)."""
+    script = str(PureWindowsPath("Z:" + str(HERE / "windows.py")))
+    return Launcher(name="wine", argv=(python, "-c", OUTER, script), windows_paths=True)
+
+
+class Supervisor:
+    """A running supervisor. Its lifetime is that of the server tree: `close` leaves nothing behind.
+
+    Attributes change as events arrive: `exit` and `gone` are futures, `output` a list of (seconds, bytes).
+    All stamps are seconds of this process's perf_counter.
+    """
+
+    def __init__(self, launcher: Launcher, process: subprocess.Popen[bytes]) -> None:
+        self.launcher = launcher
+        self.platform: Platform
+        self.output: list[tuple[float, bytes]] = []
+        self.dropped = 0
+        self.on_output: Callable[[], None] = lambda: None
+        loop = asyncio.get_running_loop()
+        self.exit: asyncio.Future[Exit] = loop.create_future()
+        self.gone: asyncio.Future[float] = loop.create_future()
+        self._hello: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self._loop = loop
+        self._process = process
+        self._offset = 0  # nanoseconds: supervisor's clock minus ours
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._noise: deque[str] = deque(maxlen=40)  # what is not JSON: the supervisor's own stderr
+        self._broken: SupervisorError | None = None
+        threading.Thread(target=self._read, name="signalcompat-supervisor", daemon=True).start()
+
+    @classmethod
+    async def start(cls, launcher: Launcher) -> Supervisor:
+        """Raises SupervisorError if no supervisor says hello."""
+        try:
+            process = subprocess.Popen(
+                launcher.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is not for the supervisor; ignored on Windows
+                creationflags=NO_WINDOW,
+                bufsize=0,
+            )
+        except OSError as problem:
+            raise SupervisorError(f"cannot start the supervisor {launcher.argv[0]!r}: {problem}") from problem
+        self = cls(launcher, process)
+        try:
+            hello = await asyncio.wait_for(asyncio.shield(self._hello), HELLO_LIMIT)
+            await self._settle_clock()
+            self.platform = Platform(
+                family=hello["family"],
+                system=hello["system"],
+                python=hello["python"],
+                executable=launcher.python or hello["executable"],
+                stops={Stop(name): what for name, what in hello["stops"].items()},
+                containment=hello["containment"],
+                launcher=launcher.name,
+            )
+        except BaseException as problem:
+            await self.close()
+            if isinstance(problem, TimeoutError):
+                text = f"the supervisor said nothing for {HELLO_LIMIT:g} s: {launcher.argv}\n" + "\n".join(self._noise)
+                raise SupervisorError(text) from None
+            raise
+        return self
+
+    # ------------------------------------------------------------ asking
+
+    async def spawn(self, command: tuple[str, ...], cwd: str | None, env: dict[str, str]) -> float:
+        """Starts the server and returns when. Raises SpawnError naming the command and the directory."""
+        try:
+            reply = await self._ask("spawn", argv=command, cwd=cwd, env=env)
+        except SupervisorError as problem:
+            raise SpawnError(f"cannot start {list(command)} in {cwd or 'the current directory'}: {problem}") from None
+        return self._seconds(reply["at"])
+
+    async def deliver(self, stop: Stop, reach: str = "leader") -> Delivery:
+        """Sends the platform's own request. Raises SupervisorError if there is nobody to send it to."""
+        reply = await self._ask("deliver", stop=stop, reach=reach)
+        if self.platform.family == "windows":
+            reach = "console"
+        return Delivery(stop=stop, what=reply["what"], reach=reach, at=self._seconds(reply["at"]))
+
+    async def run(self, command: StopCommand, argv: tuple[str, ...], cwd: str | None, env: dict[str, str]) -> dict[str, Any]:
+        """Runs a stop command. The answer has `status` (None: it hung and was killed), `output`, `at`, `ended`."""
+        try:
+            reply = await self._ask("run", argv=argv, cwd=cwd, env=env, timeout=command.timeout)
+        except SupervisorError as problem:
+            raise SpawnError(f"cannot start the stop command {list(argv)}: {problem}") from None
+        return {**reply, "at": self._seconds(reply["at"]), "ended": self._seconds(reply["ended"])}
+
+    async def tree(self) -> tuple[Process, ...]:
+        """The leader and all its descendants that run."""
+        return tuple(Process(**entry) for entry in await self._ask("tree"))
+
+    async def fetch_rest(self) -> None:
+        """Appends the output that was held back once the budget was spent."""
+        rest = await self._ask("output")
+        self.dropped = rest["dropped"]
+        self.output += [(self._seconds(at), text.encode("latin-1")) for at, text in rest["chunks"]]
+
+    async def kill(self) -> float:
+        """Ends whatever is left of the tree, by force, and returns when that began."""
+        return self._seconds((await self._ask("kill"))["at"])
+
+    async def close(self) -> None:
+        """Ends the supervisor, and with it everything it holds. Safe to call twice, and after it broke."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            await asyncio.to_thread(self._process.wait, CLOSE_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    async def _ask(self, do: str, **arguments: Any) -> Any:
+        if self._broken is not None:
+            raise self._broken
+        number = next(self._ids)
+        answer = self._answers[number] = self._loop.create_future()
+        line = json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n"
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+        except (OSError, ValueError) as problem:
+            raise SupervisorError(f"the supervisor is gone: {problem}") from None
+        return await answer
+
+    async def _settle_clock(self) -> None:
+        """The shortest of several round trips tells best what the other clock says."""
+        best = None
+        for _ in range(CLOCK_ROUNDS):
+            before = time.perf_counter_ns()
+            there = (await self._ask("clock"))["at"]
+            after = time.perf_counter_ns()
+            if best is None or after - before < best:
+                best = after - before
+                self._offset = there - (before + after) // 2
+
+    def _seconds(self, stamp: int) -> float:
+        return (stamp - self._offset) / 1e9
+
+    # ------------------------------------------------------------ hearing
+
+    def _read(self) -> None:
+        """In a thread of its own, until the supervisor's end."""
+        assert self._process.stdout is not None
+        tell = self._loop.call_soon_threadsafe
+        try:
+            for line in open(self._process.stdout.fileno(), "rb", closefd=False):  # noqa: SIM115 - closed below
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    self._noise.append(line.decode("utf-8", "replace").rstrip())
+                else:
+                    tell(self._heard, message)
+            self._process.stdout.close()
+            tell(self._ended)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            self._process.stdout.close()
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        match message.get("event"):
+            case None:
+                self._answered(message)
+            case "hello":
+                if not self._hello.done():
+                    self._hello.set_result(message)
+            case "output":
+                self.output.append((self._seconds(message["at"]), message["text"].encode("latin-1")))
+                self.on_output()
+            case "exit":
+                self.exit.set_result(Exit(at=self._seconds(message["at"]), status=message["status"]))
+            case "gone":
+                self.gone.set_result(self._seconds(message["at"]))
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        answer = self._answers.pop(message["id"], None)
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            answer.set_exception(SupervisorError(message["error"]))
+        else:
+            answer.set_result(message["ok"])
+
+    def _ended(self) -> None:
+        said = "\n".join(self._noise)
+        self._broken = SupervisorError("the supervisor ended" + (f"; it said:\n{said}" if said else ""))
+        for waiting in (self._hello, self.exit, self.gone, *self._answers.values()):
+            if not waiting.done():
+                waiting.set_exception(self._broken)
+                waiting.exception()  # marks it as seen: not every one of these is awaited

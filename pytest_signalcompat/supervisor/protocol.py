@@ -1,0 +1,113 @@
+"""What a supervisor and its client say to each other: JSON lines on the supervisor's stdin and stdout. Stdlib only.
+
+The client asks (`id` is echoed in the answer, which has `ok` or `error`):
+  {"id": 1, "do": "clock"}                                        ok: {"at": NS}
+  {"id": 2, "do": "spawn", "argv": [...], "cwd": S|null, "env": {...}}   ok: {"pid": N, "at": NS}
+  {"id": 3, "do": "deliver", "stop": "terminate", "reach": "leader"}     ok: {"what": "SIGTERM", "at": NS}
+  {"id": 4, "do": "run", "argv": [...], "cwd": S|null, "env": {...}, "timeout": SECONDS}
+                                                                  ok: {"status": N|null, "output": S, "at": NS, "ended": NS}
+  {"id": 5, "do": "tree"}                                         ok: [{"pid": N, "name": S}, …] without the supervisor
+  {"id": 6, "do": "output"}                                       ok: {"dropped": BYTES, "chunks": [[NS, TEXT], …]}
+  {"id": 7, "do": "kill"}                                         ok: {"at": NS}
+The supervisor tells, unasked:
+  {"event": "hello", …}       once, first: what this platform is and can send (`Platform` in model.py)
+  {"event": "output", "at": NS, "text": TEXT}     up to BUDGET bytes; what follows is kept as a ring, see `output`
+  {"event": "exit", "at": NS, "status": N}        the leader
+  {"event": "gone", "at": NS}                     the leader and every descendant; always the last event
+NS is time.perf_counter_ns() of the supervisor. TEXT holds the output's bytes as latin-1. End of input means: kill
+everything and leave.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+VERSION = 1
+BUDGET = 1 << 20  # bytes of output forwarded as they come
+RING = 1 << 18  # bytes of the newest output kept after that
+COMMAND_OUTPUT = 1 << 14  # bytes kept of a stop command's output
+
+Handler = Callable[[dict[str, Any]], Any]
+
+
+class Refused(Exception):
+    """A command that cannot be carried out; its text goes back to the client."""
+
+
+class Channel:
+    """Writes lines to the client. Safe to use from several threads; a client that has gone is not an error here."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError:
+                pass  # the client is gone: end of input follows
+
+
+class Output:
+    """The server's output: forwarded up to BUDGET, then the newest RING bytes are kept and the rest is counted."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._left = BUDGET
+        self._ring: deque[tuple[int, bytes]] = deque()
+        self._kept = 0
+        self._dropped = 0
+        self._lock = threading.Lock()
+
+    def add(self, data: bytes) -> None:
+        at = time.perf_counter_ns()
+        if self._left > 0:
+            self._left -= len(data)
+            self._channel.send({"event": "output", "at": at, "text": data.decode("latin-1")})
+            return
+        with self._lock:
+            self._ring.append((at, data))
+            self._kept += len(data)
+            while self._kept > RING and len(self._ring) > 1:
+                lost = len(self._ring.popleft()[1])
+                self._kept -= lost
+                self._dropped += lost
+
+    def rest(self) -> dict[str, Any]:
+        with self._lock:
+            chunks = [[at, data.decode("latin-1")] for at, data in self._ring]
+            return {"dropped": self._dropped, "chunks": chunks}
+
+
+def answer(channel: Channel, handlers: dict[str, Handler], line: bytes) -> None:
+    """Carries out one request line and sends its answer. A handler that answers later returns `LATER`."""
+    request = json.loads(line)
+    reply: dict[str, Any] = {"id": request.get("id")}
+    try:
+        handler = handlers.get(request.get("do"))
+        if handler is None:
+            raise Refused(f"unknown command {request.get('do')!r}; known: {', '.join(sorted(handlers))}")
+        result = handler(request)
+        if result is LATER:
+            return
+        reply["ok"] = result
+    except (Refused, OSError) as problem:
+        reply["error"] = str(problem)
+        reply["type"] = type(problem).__name__
+    channel.send(reply)
+
+
+LATER = object()
+
+
+def clock(_request: dict[str, Any]) -> dict[str, int]:
+    return {"at": time.perf_counter_ns()}
