@@ -26,6 +26,7 @@ from ..model import Delivery, Exit, Platform, Process, Record, Stop, StopCommand
 HERE = Path(__file__).parent
 HELLO_LIMIT = 60.0  # seconds; a first Wine process boots its prefix
 CLOSE_LIMIT = 15.0  # seconds; longer than the supervisor's own limit for killing
+ANSWER_LIMIT = 30.0  # seconds; longer than the supervisor's limit for killing, the slowest thing it is asked for
 CLOCK_ROUNDS = 5
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # exists on Windows only
 
@@ -36,7 +37,7 @@ OUTER = (
 )
 
 
-class Launcher(Record):
+class Launcher(Record, frozen=True, kw_only=True):
     """How a supervisor is started, and how the tests' paths are called where it runs."""
 
     name: str
@@ -79,6 +80,7 @@ class Supervisor:
     def __init__(self, launcher: Launcher, process: subprocess.Popen[bytes]) -> None:
         self.launcher = launcher
         self.platform: Platform
+        self.pid: int | None = None  # the leader's
         self.output: list[tuple[float, bytes]] = []
         self.dropped = 0
         self.on_output: Callable[[], None] = lambda: None
@@ -99,7 +101,7 @@ class Supervisor:
     async def start(cls, launcher: Launcher) -> Supervisor:
         """Raises SupervisorError if no supervisor says hello."""
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: ASYNC220 - the Selector loop of Windows can start none
                 launcher.argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -139,6 +141,7 @@ class Supervisor:
             reply = await self._ask("spawn", argv=command, cwd=cwd, env=env)
         except SupervisorError as problem:
             raise SpawnError(f"cannot start {list(command)} in {cwd or 'the current directory'}: {problem}") from None
+        self.pid = reply["pid"]
         return self._seconds(reply["at"])
 
     async def deliver(self, stop: Stop, reach: str = "leader") -> Delivery:
@@ -148,7 +151,9 @@ class Supervisor:
             reach = "console"
         return Delivery(stop=stop, what=reply["what"], reach=reach, at=self._seconds(reply["at"]))
 
-    async def run(self, command: StopCommand, argv: tuple[str, ...], cwd: str | None, env: dict[str, str]) -> dict[str, Any]:
+    async def run(
+        self, command: StopCommand, argv: tuple[str, ...], cwd: str | None, env: dict[str, str]
+    ) -> dict[str, Any]:
         """Runs a stop command. The answer has `status` (None: it hung and was killed), `output`, `at`, `ended`."""
         try:
             reply = await self._ask("run", argv=argv, cwd=cwd, env=env, timeout=command.timeout)
@@ -188,10 +193,14 @@ class Supervisor:
         line = json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n"
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(line)
+            while line:  # unbuffered: a write that a signal interrupts is a short one
+                line = line[self._process.stdin.write(line) :]
         except (OSError, ValueError) as problem:
             raise SupervisorError(f"the supervisor is gone: {problem}") from None
-        return await answer
+        try:
+            return await asyncio.wait_for(answer, ANSWER_LIMIT + arguments.get("timeout", 0.0))
+        except TimeoutError:
+            raise SupervisorError(f"the supervisor did not answer {do!r} within {ANSWER_LIMIT:g} s") from None
 
     async def _settle_clock(self) -> None:
         """The shortest of several round trips tells best what the other clock says."""
@@ -203,6 +212,8 @@ class Supervisor:
             if best is None or after - before < best:
                 best = after - before
                 self._offset = there - (before + after) // 2
+        if best is not None and abs(self._offset) <= best // 2:
+            self._offset = 0  # cannot be told from none; native processes share one clock
 
     def _seconds(self, stamp: int) -> float:
         return (stamp - self._offset) / 1e9
@@ -236,9 +247,9 @@ class Supervisor:
             case "output":
                 self.output.append((self._seconds(message["at"]), message["text"].encode("latin-1")))
                 self.on_output()
-            case "exit":
+            case "exit" if not self.exit.done():
                 self.exit.set_result(Exit(at=self._seconds(message["at"]), status=message["status"]))
-            case "gone":
+            case "gone" if not self.gone.done():
                 self.gone.set_result(self._seconds(message["at"]))
 
     def _answered(self, message: dict[str, Any]) -> None:
@@ -253,7 +264,8 @@ class Supervisor:
     def _ended(self) -> None:
         said = "\n".join(self._noise)
         self._broken = SupervisorError("the supervisor ended" + (f"; it said:\n{said}" if said else ""))
-        for waiting in (self._hello, self.exit, self.gone, *self._answers.values()):
+        futures: list[asyncio.Future[Any]] = [self._hello, self.exit, self.gone, *self._answers.values()]
+        for waiting in futures:
             if not waiting.done():
                 waiting.set_exception(self._broken)
                 waiting.exception()  # marks it as seen: not every one of these is awaited

@@ -25,6 +25,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+assert sys.platform != "win32"  # for type checkers, which otherwise look for these functions on Windows
+
 if TYPE_CHECKING or __package__:
     from . import protocol
 else:  # run by file path under -I, which leaves the script's folder off sys.path
@@ -40,14 +42,16 @@ POLL = 0.02  # seconds; only the session containment polls: nothing tells it of 
 KILL_LIMIT = 5.0  # seconds; a process in uninterruptible sleep does not die
 TREE_VARIABLE = "SIGNALCOMPAT_TREE"
 
+NOBODY = -1  # in place of a pid
+
 Member = tuple[int, str]  # pid, command line
 
 
 class Containment(Protocol):
     name: str
 
-    def members(self, leader: int) -> list[Member]:
-        """The leader and all its descendants that run."""
+    def members(self, leader: int, command: int = NOBODY) -> list[Member]:
+        """The leader and all its descendants that run, without a stop command and what that started."""
 
     def kill(self, leader: int) -> None:
         """One round of SIGKILL; the caller repeats it until nothing is left."""
@@ -65,23 +69,27 @@ class Subreaper:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
     @staticmethod
-    def _table() -> dict[int, list[int]]:
-        """Running processes by parent. proc(5): the command may hold spaces and brackets, so split behind the last ')'."""
-        children: dict[int, list[int]] = {}
+    def _table() -> dict[int, list[tuple[int, int]]]:
+        """(pid, session) of running processes by parent. proc(5): the command's name may hold spaces and brackets,
+        so split behind the last ')'. A process whose first thread has ended is Z too, but has other threads."""
+        children: dict[int, list[tuple[int, int]]] = {}
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
             with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
-                if state != b"Z":
-                    children.setdefault(int(parent), []).append(int(entry))
+                fields = file.read().rpartition(b")")[2].split()
+                state, parent, session, threads = fields[0], int(fields[1]), int(fields[3]), int(fields[17])
+                if state != b"Z" or threads > 1:
+                    children.setdefault(parent, []).append((int(entry), session))
         return children
 
-    def members(self, leader: int) -> list[Member]:
+    def members(self, leader: int, command: int = NOBODY) -> list[Member]:
         children = self._table()
         found, queue = [], list(children.get(os.getpid(), ()))
         while queue:
-            pid = queue.pop(0)
+            pid, session = queue.pop(0)
+            if command in (pid, session):
+                continue
             queue += children.get(pid, ())
             with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
                 found.append((pid, file.read(300).replace(b"\0", b" ").decode("utf-8", "replace").strip()))
@@ -89,7 +97,7 @@ class Subreaper:
 
     def kill(self, leader: int) -> None:
         # Parents first: their children then become ours, and a parent that respawns is dead before its children.
-        for pid in self._table().get(os.getpid(), ()):
+        for pid, _ in self._table().get(os.getpid(), ()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -116,18 +124,24 @@ class Session:
                 continue
             with contextlib.suppress(psutil.Error, OSError):
                 ours = os.getsid(pid) == leader or process.environ().get(TREE_VARIABLE) == self._token
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                if ours and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1):
                     found[pid] = process
         for process in list(found.values()):
             with contextlib.suppress(psutil.Error, OSError):
                 found.update({child.pid: child for child in process.children(recursive=True)})
         return list(found.values())
 
-    def members(self, leader: int) -> list[Member]:
-        found = []
+    def members(self, leader: int, command: int = NOBODY) -> list[Member]:
+        found, besides = [], {command}
+        with contextlib.suppress(self._psutil.Error, ValueError):  # ValueError: NOBODY
+            besides |= {child.pid for child in self._psutil.Process(command).children(recursive=True)}
         for process in self._processes(leader):
             with contextlib.suppress(self._psutil.Error, OSError):
-                found.append((process.pid, " ".join(process.cmdline())[:300]))
+                if process.pid not in besides and os.getsid(process.pid) != command:
+                    line: list[str] = []
+                    with contextlib.suppress(self._psutil.ZombieProcess):  # or it is one whose first thread has ended
+                        line = process.cmdline()
+                    found.append((process.pid, " ".join(line)[:300]))
         return found
 
     def kill(self, leader: int) -> None:
@@ -145,7 +159,8 @@ def reset_inherited_state() -> None:
         with contextlib.suppress(OSError, ValueError, TypeError):
             if signal.getsignal(number) is signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client that has gone is an OSError; Popen gives children the default
+    # A client that has gone is an OSError. Popen gives children the default.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # SIGQUIT's default action dumps core
@@ -185,17 +200,22 @@ class Supervisor:
         self._selector.register(wake, selectors.EVENT_READ, self._signalled)
         self._selector.register(0, selectors.EVENT_READ, self._requested)
         self._channel.send(hello(self._containment.name))
-        while not self._leaving:
-            for key, _ in self._selector.select(self._timeout()):
-                key.data(key.fd)
-            self._settle()
-        self._kill()
+        try:
+            while not self._leaving:
+                for key, _ in self._selector.select(self._timeout()):
+                    # An earlier event of this round may have closed it.
+                    if self._selector.get_map().get(key.fd) == key:
+                        key.data(key.fd)
+                self._settle()
+        finally:
+            self._kill(leaving=True)
 
     def _timeout(self) -> float | None:
-        if self._command is not None:
-            return max(0.0, self._command.deadline - time.monotonic())
         polls = self._exited and not self._gone and self._containment.name == "session"
-        return POLL if polls else None
+        if self._command is None:
+            return POLL if polls else None
+        left = max(0.0, self._command.deadline - time.monotonic())
+        return min(left, POLL) if polls else left
 
     def _signalled(self, wake: int) -> None:
         if set(os.read(wake, 4096)) & set(LEAVE):
@@ -294,31 +314,34 @@ class Supervisor:
         if status is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(command.process.pid, signal.SIGKILL)
+            command.process.returncode = -signal.SIGKILL  # so that Popen never waits for it: `_reap` does
         fd = command.process.stdout.fileno()
         self._drain(fd, command.add)
         with contextlib.suppress(KeyError):
             self._selector.unregister(fd)
         command.process.stdout.close()
         output = command.output.decode("utf-8", "replace")
-        self._channel.send({"id": command.request, "ok": {"status": status, "output": output, "at": command.at, "ended": ended}})
+        answer = {"status": status, "output": output, "at": command.at, "ended": ended}
+        self._channel.send({"id": command.request, "ok": answer})
 
     # ------------------------------------------------------------ the tree
 
     def _members(self) -> list[Member]:
         if self._server is None:
             return []
-        command = self._command.process.pid if self._command else None
-        return [member for member in self._containment.members(self._server.pid) if member[0] != command]
+        return self._containment.members(self._server.pid, self._command.process.pid if self._command else NOBODY)
 
-    def _reap(self) -> None:
-        """Waits for every child that has ended. This process is their only reaper, so each status is seen, once."""
+    def _reap(self) -> bool:
+        """Waits for every child that has ended; whether none is left. Each status is seen, once: nobody else reaps."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return self._no_children(True)
+                self._no_children(True)
+                return True
             if pid == 0:
-                return self._no_children(False)
+                self._no_children(False)
+                return False
             code = os.waitstatus_to_exitcode(status)
             if self._server is not None and pid == self._server.pid:
                 self._exited = True
@@ -342,14 +365,16 @@ class Supervisor:
             self._gone = True
             self._channel.send({"event": "gone", "at": at})
 
-    def _kill(self) -> dict[str, int]:
+    def _kill(self, leaving: bool = False) -> dict[str, int]:
+        """Kills the tree; on leaving also a stop command, which may run before the server and after it."""
         at = time.perf_counter_ns()
         limit = time.monotonic() + KILL_LIMIT
-        while self._server is not None and time.monotonic() < limit:
-            self._reap()
-            if self._gone:
+        leader = self._server.pid if self._server else NOBODY
+        while time.monotonic() < limit:
+            none_left = self._reap()
+            if self._containment.empty(leader, none_left) if leaving else self._gone or self._server is None:
                 break
-            self._containment.kill(self._server.pid)
+            self._containment.kill(leader)
             time.sleep(0.001)  # death by SIGKILL is not at once; the next round sees it
         return {"at": at}
 

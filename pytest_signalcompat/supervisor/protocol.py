@@ -5,7 +5,7 @@ The client asks (`id` is echoed in the answer, which has `ok` or `error`):
   {"id": 2, "do": "spawn", "argv": [...], "cwd": S|null, "env": {...}}   ok: {"pid": N, "at": NS}
   {"id": 3, "do": "deliver", "stop": "terminate", "reach": "leader"}     ok: {"what": "SIGTERM", "at": NS}
   {"id": 4, "do": "run", "argv": [...], "cwd": S|null, "env": {...}, "timeout": SECONDS}
-                                                                  ok: {"status": N|null, "output": S, "at": NS, "ended": NS}
+                                                    ok: {"status": N|null, "output": S, "at": NS, "ended": NS}
   {"id": 5, "do": "tree"}                                         ok: [{"pid": N, "name": S}, …] without the supervisor
   {"id": 6, "do": "output"}                                       ok: {"dropped": BYTES, "chunks": [[NS, TEXT], …]}
   {"id": 7, "do": "kill"}                                         ok: {"at": NS}
@@ -90,9 +90,12 @@ class Output:
 
 def answer(channel: Channel, handlers: dict[str, Handler], line: bytes) -> None:
     """Carries out one request line and sends its answer. A handler that answers later returns `LATER`."""
-    request = json.loads(line)
-    reply: dict[str, Any] = {"id": request.get("id")}
+    if not line.strip():
+        return
+    reply: dict[str, Any] = {"id": None}
     try:
+        request = json.loads(line)
+        reply["id"] = request.get("id")
         handler = handlers.get(request.get("do"))
         if handler is None:
             raise Refused(f"unknown command {request.get('do')!r}; known: {', '.join(sorted(handlers))}")
@@ -102,6 +105,9 @@ def answer(channel: Channel, handlers: dict[str, Handler], line: bytes) -> None:
         reply["ok"] = result
     except (Refused, OSError) as problem:
         reply["error"] = str(problem)
+        reply["type"] = type(problem).__name__
+    except Exception as problem:  # a malformed request must not end the supervisor, and the server with it
+        reply["error"] = f"cannot carry out {line[:200]!r}: {problem!r}"
         reply["type"] = type(problem).__name__
     channel.send(reply)
 

@@ -1,10 +1,10 @@
-"""The supervisor for Windows. Stdlib only; start it with CREATE_NO_WINDOW, or it would signal the console it was started on.
+"""The supervisor for Windows. Stdlib only. Start it with CREATE_NO_WINDOW, or it signals the console it was started on.
 
 Contract: see protocol.py. CREATE_NO_WINDOW gives a private hidden console, so that a control event reaches this
 supervisor and its server tree and nobody else (learn.microsoft.com, "Process Creation Flags").
-  stop requests  GenerateConsoleCtrlEvent(event, 0) through ctypes: everybody on the private console gets it. Not os.kill:
-                 without a console CPython before 3.13 falls through to TerminateProcess.
-  CTRL_C         SetConsoleCtrlHandler(NULL, FALSE) undoes an inherited "ignore CTRL_C", which children would inherit too.
+  stop requests  GenerateConsoleCtrlEvent(event, 0) through ctypes: everybody on the private console gets it. Not
+                 os.kill: without a console CPython before 3.13 falls through to TerminateProcess.
+  CTRL_C         SetConsoleCtrlHandler(NULL, FALSE) undoes an inherited "ignore CTRL_C", which children would inherit.
   containment    a job object with KILL_ON_JOB_CLOSE, joined by this process before it spawns: every descendant is a
                  member from birth, and all die with this process, however it dies. The tree is read from the job.
   exit status    unsigned; MARKER where this supervisor ended the process.
@@ -24,6 +24,7 @@ import queue
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,11 @@ DRAIN_LIMIT = 1.0  # seconds for the output of a tree that is gone; nobody is le
 
 JOB_BASIC_PROCESS_ID_LIST, JOB_COMPLETION_PORT, JOB_EXTENDED_LIMITS = 3, 7, 9
 KILL_ON_JOB_CLOSE = 0x2000
-PROCESS_TERMINATE, PROCESS_QUERY_INFORMATION = 0x0001, 0x0400
+PROCESS_TERMINATE, PROCESS_SET_QUOTA, PROCESS_QUERY_INFORMATION = 0x0001, 0x0100, 0x0400
 INFINITE = 0xFFFFFFFF
 
 Handle = wintypes.HANDLE
+Pointer = ctypes.c_void_p
 k32 = ctypes.WinDLL("kernel32", use_last_error=True)
 ConsoleHandler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 
@@ -73,17 +75,16 @@ def declare(name: str, result: Any, *arguments: Any) -> None:
 
 declare("CreateJobObjectW", Handle, ctypes.c_void_p, wintypes.LPCWSTR)
 declare("SetInformationJobObject", wintypes.BOOL, Handle, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
-declare("QueryInformationJobObject", wintypes.BOOL, Handle, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p)
+declare("QueryInformationJobObject", wintypes.BOOL, Handle, ctypes.c_int, Pointer, wintypes.DWORD, Pointer)
 declare("AssignProcessToJobObject", wintypes.BOOL, Handle, Handle)
 declare("IsProcessInJob", wintypes.BOOL, Handle, Handle, ctypes.POINTER(wintypes.BOOL))
+declare("TerminateJobObject", wintypes.BOOL, Handle, wintypes.UINT)
 declare("GetCurrentProcess", Handle)
 declare("OpenProcess", Handle, wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
 declare("TerminateProcess", wintypes.BOOL, Handle, wintypes.UINT)
 declare("CloseHandle", wintypes.BOOL, Handle)
 declare("CreateIoCompletionPort", Handle, Handle, Handle, ctypes.c_void_p, wintypes.DWORD)
-declare(
-    "GetQueuedCompletionStatus", wintypes.BOOL, Handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, wintypes.DWORD
-)
+declare("GetQueuedCompletionStatus", wintypes.BOOL, Handle, Pointer, Pointer, Pointer, wintypes.DWORD)
 declare("QueryFullProcessImageNameW", wintypes.BOOL, Handle, wintypes.DWORD, wintypes.LPWSTR, ctypes.c_void_p)
 declare("SetConsoleCtrlHandler", wintypes.BOOL, ctypes.c_void_p, wintypes.BOOL)
 declare("GenerateConsoleCtrlEvent", wintypes.BOOL, wintypes.DWORD, wintypes.DWORD)
@@ -95,22 +96,42 @@ def checked(result: Any) -> Any:
     return result
 
 
-@ConsoleHandler
-def swallow(_event: int) -> int:
-    """Called before Python's own handler (the newest is called first); true means handled."""
-    return 1
+# Called before Python's own handler (the newest is called first); true means handled. Lives as long as registered.
+swallow = ConsoleHandler(lambda _event: 1)
 
 
 class Job:
-    """The job object that holds this process and everything it starts. Its only handle is here and not inheritable."""
+    """A job object. Its only handle is here and not inheritable."""
 
     def __init__(self) -> None:
         self._handle = checked(k32.CreateJobObjectW(None, None))
-        limits = ExtendedLimits(flags=KILL_ON_JOB_CLOSE)
-        self._set(JOB_EXTENDED_LIMITS, limits)
+        self._port: Any = None
+
+    @classmethod
+    def of_everything(cls) -> Job:
+        """Holds this process and everything it starts, and ends it all when its handle is closed."""
+        self = cls()
+        self._set(JOB_EXTENDED_LIMITS, ExtendedLimits(flags=KILL_ON_JOB_CLOSE))
         self._port = checked(k32.CreateIoCompletionPort(Handle(-1), None, None, 1))
         self._set(JOB_COMPLETION_PORT, PortAssociation(1, self._port))
         checked(k32.AssignProcessToJobObject(self._handle, k32.GetCurrentProcess()))
+        return self
+
+    @classmethod
+    def of_command(cls, pid: int) -> Job:
+        """Holds a stop command and what it starts from now on, inside the other job (jobs nest since Windows 8)."""
+        self = cls()
+        process = k32.OpenProcess(PROCESS_SET_QUOTA | PROCESS_TERMINATE, False, pid)
+        if process:  # it has not ended already
+            k32.AssignProcessToJobObject(self._handle, process)
+            k32.CloseHandle(process)
+        return self
+
+    def end(self) -> None:
+        k32.TerminateJobObject(self._handle, MARKER)
+
+    def close(self) -> None:
+        k32.CloseHandle(self._handle)
 
     def _set(self, kind: int, record: ctypes.Structure) -> None:
         checked(k32.SetInformationJobObject(self._handle, kind, ctypes.byref(record), ctypes.sizeof(record)))
@@ -153,7 +174,7 @@ class Job:
                 k32.CloseHandle(handle)
 
     def members(self) -> list[tuple[int, str]]:
-        """(pid, image) of every member but this process and console hosts, which go when their console's last user has."""
+        """(pid, image) of every member but this process and console hosts, which go with their console's last user."""
         found = []
         for pid in self.pids():
             with self._member(pid, 0) as handle:
@@ -173,7 +194,7 @@ class Job:
 
 
 class Supervisor:
-    """Owns one server tree. Requests are served by the main thread; output, exit and job each have a thread that waits."""
+    """Owns one server tree. The main thread serves requests; output, exit and job each have a thread that waits."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -183,19 +204,21 @@ class Supervisor:
         self._readers: list[threading.Thread] = []
         self._exited = threading.Event()
         self._gone = threading.Event()
-        self._command: subprocess.Popen[bytes] | None = None
+        self._command: Job | None = None
+        self._command_lock = threading.Lock()
         self._handlers: dict[str, protocol.Handler] = {
             "clock": protocol.clock,
             "spawn": self._spawn,
             "deliver": self._deliver,
             "run": self._run,
-            "tree": lambda _: [{"pid": pid, "name": name} for pid, name in self._members()],
+            # Without a name: just begun (perhaps a console host) or just ending. It counts for "gone" all the same.
+            "tree": lambda _: [{"pid": pid, "name": name} for pid, name in self._members() if name],
             "output": lambda _: self._output.rest(),
             "kill": lambda _: self._kill(),
         }
 
     def serve(self) -> None:
-        """Until end of input. Leaving closes the job's last handle, which ends whatever is left."""
+        """Until end of input. Leaving closes the job's only handle, which ends whatever is left."""
         self._channel.send(hello())
         pending = b""
         while data := os.read(0, 65536):
@@ -253,11 +276,12 @@ class Supervisor:
         if self._command is not None:
             raise protocol.Refused("a command is running already")
         at = time.perf_counter_ns()
-        self._command = self._popen(request)
-        start(self._await_command, self._command, request, at)
+        command = self._popen(request)
+        self._command = Job.of_command(command.pid)
+        start(self._await_command, command, self._command, request, at)
         return protocol.LATER
 
-    def _await_command(self, command: subprocess.Popen[bytes], request: dict[str, Any], at: int) -> None:
+    def _await_command(self, command: subprocess.Popen[bytes], job: Job, request: dict[str, Any], at: int) -> None:
         kept: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         assert command.stdout is not None
         reader = start(read_all, command.stdout.fileno(), kept.put)
@@ -266,17 +290,21 @@ class Supervisor:
             status = command.wait(request["timeout"]) & 0xFFFFFFFF
         except subprocess.TimeoutExpired:
             status = None
-            command.kill()
+            job.end()
         ended = time.perf_counter_ns()
         reader.join(DRAIN_LIMIT)
         output = b"".join(kept.get() for _ in range(kept.qsize()))[-protocol.COMMAND_OUTPUT :]
-        self._command = None
+        with self._command_lock:
+            self._command = None
+            job.close()
         answer = {"status": status, "output": output.decode("utf-8", "replace"), "at": at, "ended": ended}
         self._channel.send({"id": request["id"], "ok": answer})
 
     def _members(self) -> list[tuple[int, str]]:
-        command = self._command
-        return [member for member in self._job.members() if command is None or member[0] != command.pid]
+        members = self._job.members()
+        with self._command_lock:
+            besides = self._command.pids() if self._command else []
+        return [member for member in members if member[0] not in besides]
 
     def _kill(self) -> dict[str, int]:
         at = time.perf_counter_ns()
@@ -320,7 +348,13 @@ def main() -> None:
             msvcrt.setmode(fd, os.O_BINARY)
     checked(k32.SetConsoleCtrlHandler(None, False))
     checked(k32.SetConsoleCtrlHandler(swallow, True))
-    Supervisor(Job()).serve()
+    try:
+        Supervisor(Job.of_everything()).serve()
+    except BaseException:
+        traceback.print_exc()
+    # Not by returning: Python would close the pipes, and the C runtime lets nobody close what another thread reads, so
+    # this process would stay, its job open, for as long as somebody holds a pipe's other end.
+    os._exit(0)
 
 
 if __name__ == "__main__":
