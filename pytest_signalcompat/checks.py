@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .model import Check, Exchange, Failure, Family, Observation, Server, Stop
+from .model import Check, Exchange, Exit, Failure, Family, Observation, Server, Stop
 from .output import count, exceptions
 
 GONE_WITHIN = 1.0  # seconds from the leader's exit
 ANSWER_WITHIN = 1.0  # seconds for a new connection while draining
+DRAINING_FOR = 0.5  # seconds a server has to live on for new connections to say anything
 OVERLONG_WITHIN = 5.0  # seconds after the declared drain limit
 CLOCK_SLACK = 0.1  # seconds; a timer of the server and ours need not agree better
 
@@ -44,6 +45,13 @@ def in_flight(seen: Observation) -> list[Exchange]:
     return [x for x in seen.exchanges if x.sent is not None and x.sent <= at and (x.ended is None or x.ended > at)]
 
 
+def own_exit(seen: Observation) -> Exit | None:
+    """The leader's exit, unless the supervisor had to bring it about."""
+    if seen.exit is None or (seen.killed is not None and seen.exit.at >= seen.killed):
+        return None
+    return seen.exit
+
+
 def succeeded(exchange: Exchange) -> bool:
     return exchange.end == "complete" and exchange.status is not None and 200 <= exchange.status < 300
 
@@ -56,9 +64,11 @@ def became_ready(server: Server, seen: Observation) -> Failure | None:
         return None
     raised = exceptions(seen.output)
     last = raised[-1] if raised else None
-    found = seen.ready_detail
-    if seen.exit is not None:
-        found = f"exited {seen.exit.at:.1f} s after the start with status {describe_status(seen.platform.family, seen.exit.status)}"
+    found = seen.ready_detail or "not ready"
+    exit = own_exit(seen)
+    if exit is not None:
+        status = describe_status(seen.platform.family, exit.status)
+        found = f"exited {exit.at:.1f} s after the start with status {status}"
     if last is not None:
         found += f"; {last.type}{': ' + last.text if last.text else ''} at {last.where}"
     return Failure(
@@ -66,18 +76,19 @@ def became_ready(server: Server, seen: Observation) -> Failure | None:
         expected=f"ready within {server.ready.timeout:g} s",
         actual=found,
         fix=_advice(seen) or "see the output below",
-        timing=seen.exit is None and last is None,
+        timing=exit is None and last is None,
     )
 
 
 def stays_alive(server: Server, seen: Observation) -> Failure | None:
-    if seen.exit is None or (seen.killed is not None and seen.exit.at > seen.killed):
+    exit = own_exit(seen)
+    if exit is None:
         return None
-    status = describe_status(seen.platform.family, seen.exit.status)
+    status = describe_status(seen.platform.family, exit.status)
     return Failure(
         check="stays alive",
         expected="running once it has said it is ready",
-        actual=f"exited {seen.exit.at - (seen.ready or 0.0):.2f} s after ready with status {status}",
+        actual=f"exited {exit.at - (seen.ready or 0.0):.2f} s after ready with status {status}",
     )
 
 
@@ -92,7 +103,9 @@ def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
         if line is None:
             return None
         found = line.text.strip()
-    return Failure(check="starts without errors", expected="no exception in the output", actual=found, fix=_advice(seen))
+    return Failure(
+        check="starts without errors", expected="no exception in the output", actual=found, fix=_advice(seen)
+    )
 
 
 def _advice(seen: Observation) -> str:
@@ -121,15 +134,15 @@ def exits_within(limit: float | None = None) -> Check:
         allowed = server.grace if limit is None else min(server.grace, limit)
         if seen.delivered is None:
             return None
-        took = None if seen.exit is None else seen.exit.at - seen.delivered.at
-        by_force = seen.exit is None or (seen.killed is not None and seen.exit.at >= seen.killed)
-        if took is not None and not by_force and took <= allowed:
+        exit, what = own_exit(seen), seen.delivered.what
+        if exit is not None and exit.at - seen.delivered.at <= allowed:
             return None
-        waited = f"still running {server.grace:g} s after {seen.delivered.what}"
-        found = waited if by_force or took is None else f"exited {took:.2f} s after {seen.delivered.what}"
-        pending = [x.name for x in in_flight(seen) if x.ended is None or (seen.killed and x.ended >= seen.killed)]
-        if pending and by_force:
-            found += f", with open: {', '.join(pending)}"
+        if exit is not None:
+            found = f"exited {exit.at - seen.delivered.at:.2f} s after {what}"
+        else:
+            found = f"still running {server.grace:g} s after {what}"
+            pending = [x.name for x in in_flight(seen) if x.ended is None or (seen.killed and x.ended >= seen.killed)]
+            found += f", with open: {', '.join(pending)}" if pending else ""
         return Failure(
             check="exits in time", expected=f"exit within {allowed:g} s", actual=found, fix=FIX_HANDLER, timing=True
         )
@@ -139,23 +152,25 @@ def exits_within(limit: float | None = None) -> Check:
 
 def ends_by_itself(server: Server, seen: Observation) -> Failure | None:
     """For requirements that accept any status: a hard kill is none."""
-    if seen.exit is None or seen.platform.family == "windows" or seen.exit.status != -SIGKILL or seen.killed is not None:
+    exit = own_exit(seen)
+    if exit is None or seen.platform.family == "windows" or exit.status != -SIGKILL:
         return None
     return Failure(check="ends by itself", expected="an exit of its own", actual="killed by SIGKILL")
 
 
 def accepted_status(server: Server, seen: Observation) -> Failure | None:
     """By the declared policy; by default 0, or death by exactly the request sent (which proves nothing alone)."""
-    if seen.exit is None or seen.delivered is None or seen.killed is not None and seen.exit.at >= seen.killed:
+    exit = own_exit(seen)
+    if exit is None or seen.delivered is None:
         return None  # exits_within reports it
     family = seen.platform.family
     accepted = accepted_statuses(server, family, seen.delivered.stop)
-    if seen.exit.status in accepted:
+    if exit.status in accepted:
         return None
     return Failure(
         check="accepted status",
         expected="exit status " + " or ".join(describe_status(family, status) for status in accepted),
-        actual=f"exit status {describe_status(family, seen.exit.status)}",
+        actual=f"exit status {describe_status(family, exit.status)}",
         fix=f"leave with 0 after a graceful stop, or declare exits.{seen.delivered.stop}",
     )
 
@@ -194,15 +209,22 @@ def has_evidence(server: Server, seen: Observation) -> Failure | None:
     )
 
 
+def ended_by_design(server: Server, seen: Observation) -> Failure | None:
+    """Where a requirement asks for the end alone: neither a default action nor a hard kill ever ends in status 0."""
+    exit = own_exit(seen)
+    return None if exit is not None and exit.status == 0 else has_evidence(server, seen)
+
+
 def nothing_left(server: Server, seen: Observation) -> Failure | None:
     """Within a second of the leader's exit the tree is empty and the port refused. Each is looked at by itself."""
-    if seen.exit is None or seen.delivered is None or (seen.killed is not None and seen.exit.at >= seen.killed):
+    exit = own_exit(seen)
+    if exit is None or seen.delivered is None:
         return None
     left = []
     if seen.gone is None:
         names = ", ".join(f"{p.pid} {p.name[:80]}" for p in seen.survivors[:5]) or "a process that ended meanwhile"
         left.append(f"processes: {names}")
-    if seen.port is not None and (seen.port.freed is None or seen.port.freed > seen.exit.at + GONE_WITHIN):
+    if seen.port is not None and (seen.port.freed is None or seen.port.freed > exit.at + GONE_WITHIN):
         left.append(f"port {seen.port.number} still accepts connections")
     if not left:
         return None
@@ -215,9 +237,14 @@ def nothing_left(server: Server, seen: Observation) -> Failure | None:
     )
 
 
-def stopped_well(limit: float | None = None) -> tuple[Check, ...]:
+def stopped_well() -> tuple[Check, ...]:
     """EVIDENCE, STATUS and GONE, as the catalogue says it."""
-    return (was_asked, exits_within(limit), accepted_status, has_evidence, nothing_left)
+    return (was_asked, exits_within(), accepted_status, has_evidence, nothing_left)
+
+
+def gone(limit: float | None = None) -> tuple[Check, ...]:
+    """GONE, within the grace period or `limit` seconds if that is less."""
+    return (was_asked, exits_within(limit), accepted_status, ended_by_design, nothing_left)
 
 
 def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
@@ -229,7 +256,7 @@ def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
     return Failure(
         check="every worker stopped",
         expected=f"{server.workers} lines like {server.marks.stopped!r}, one from each worker",
-        actual=f"{number}",
+        actual=f"{number} such lines" if number != 1 else "1 such line",
         fix="let the leader ask each worker to stop and wait until it has",
     )
 
@@ -308,7 +335,6 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
     """While draining every new connection hears something within a second, if only that it is refused."""
     if seen.delivered is None:
         return None
-    drained = _drained_until(seen)
     tried = [x for x in seen.exchanges if x.name.startswith("new connection")]
     silent = [(x, wait) for x in tried if (wait := _silence(x, seen)) > ANSWER_WITHIN]
     if silent:
@@ -316,23 +342,19 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
         return Failure(
             check="no silence",
             expected=f"each new connection refused, reset, or answered within {ANSWER_WITHIN:g} s",
-            actual=f"{len(silent)} of {len(tried)} heard nothing; {worst.name} waited {wait:.1f} s ({_told(worst, seen)})",
+            actual=f"{len(silent)} of {len(tried)} heard nothing: {worst.name} for {wait:.1f} s ({_told(worst, seen)})",
             fix="close the listening socket in every process that holds it, or go on answering (503)",
             timing=True,
         )
-    if not any(x.begun < drained for x in tried):
-        return Failure(
-            check="no silence",
-            expected="a new connection tried while the server drains",
-            actual="the server did not drain: its request in flight ended at once",
-            inconclusive=True,
-        )
-    return None
-
-
-def _drained_until(seen: Observation) -> float:
-    ends = [x.ended for x in in_flight(seen) if x.name == "in flight" and x.ended is not None]
-    return max(ends, default=0.0)
+    lived = seen.exit.at - seen.delivered.at if seen.exit is not None else DRAINING_FOR
+    if lived >= DRAINING_FOR and tried:
+        return None
+    return Failure(
+        check="no silence",
+        expected=f"a server that drains for {DRAINING_FOR:g} s or more, so that new connections meet it",
+        actual=f"it left {lived:.2f} s after {seen.delivered.what}, with a request in flight",
+        inconclusive=True,
+    )
 
 
 def _silence(exchange: Exchange, seen: Observation) -> float:
@@ -341,17 +363,17 @@ def _silence(exchange: Exchange, seen: Observation) -> float:
         return 0.0
     until = exchange.ended
     if until is None:
-        until = max(filter(None, (seen.killed, seen.gone, seen.exit and seen.exit.at, exchange.begun)))
+        ends = (seen.killed, seen.gone, seen.exit.at if seen.exit else None)
+        until = max((at for at in ends if at is not None), default=exchange.begun)
     return until - (exchange.connected or exchange.begun)
 
 
 def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
     """A request longer than the declared drain limit D is cut, and the exit falls into [D, D + 5 s]."""
-    if seen.delivered is None or seen.exit is None or server.drain is None:
-        return None
-    if seen.killed is not None and seen.exit.at >= seen.killed:
+    exit = own_exit(seen)
+    if seen.delivered is None or exit is None or server.drain is None:
         return None  # exits_within reports it
-    took = seen.exit.at - seen.delivered.at
+    took = exit.at - seen.delivered.at
     first, last = server.drain - CLOCK_SLACK, server.drain + OVERLONG_WITHIN
     if first <= took <= last:
         return None
@@ -373,7 +395,9 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
         return None
     raised = exceptions(after)
     found = f"{raised[0].type}: {raised[0].text} at {raised[0].where}" if raised else dirty.text.strip()
-    return Failure(check="clean output", expected="no traceback or asyncio complaint after the stop request", actual=found)
+    return Failure(
+        check="clean output", expected="no traceback or asyncio complaint after the stop request", actual=found
+    )
 
 
 def _named(name: str, seen: Observation) -> Exchange | None:

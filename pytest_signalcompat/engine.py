@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from . import checks
@@ -78,6 +78,7 @@ class Engine:
         self._jobs = jobs or default_jobs()
         self._loop = asyncio.new_event_loop()
         self._slots = Slots(self._jobs)
+        self._hanging: set[str] = set()  # servers seen alone to outlast their grace period
         self._platform: asyncio.Task[Platform] | None = None
         self._thread = threading.Thread(target=self._run_loop, name="signalcompat-engine", daemon=True)
         self._thread.start()
@@ -122,19 +123,32 @@ class Engine:
         return await asyncio.shield(self._platform)
 
     async def _scheduled(self, server: Server, scenario: Scenario) -> Result:
+        try:
+            platform = await self.platform()
+        except SupervisorError as problem:
+            return _result(server, scenario, None, Outcome.ERROR, reason=str(problem))
         async with self._slots.one():
-            result = await run(server, scenario, self.launcher, await self.platform())
-        if _only_time(result):
-            async with self._slots.all():
-                again = await run(server, scenario, self.launcher, await self.platform(), attempt=2)
+            result = await run(server, scenario, self.launcher, platform)
+        if not _only_time(result):
+            return result
+        async with self._slots.all():
+            if _hangs(result) and server.name in self._hanging:
+                return result
+            again = await run(server, scenario, self.launcher, platform, attempt=2)
+            if _hangs(again):
+                self._hanging.add(server.name)
             return again
-        return result
 
 
 def _only_time(result: Result) -> bool:
     """A machine that is busy makes servers late: such a failure counts only if it happens alone too."""
     late = [failure for failure in result.failures if not failure.inconclusive]
     return bool(late) and all(failure.timing for failure in late)
+
+
+def _hangs(result: Result) -> bool:
+    """Whether it was still running at the end of its grace period. Seen alone once, that is believed of a server."""
+    return result.ending is Ending.TIMEOUT
 
 
 async def _ask_platform(launcher: Launcher) -> Platform:
@@ -178,16 +192,13 @@ async def run(server: Server, scenario: Scenario, launcher: Launcher, platform: 
 
 async def _run_once(server: Server, scenario: Scenario, launcher: Launcher, variant: str) -> Result:
     async with started(server, launcher, variant) as live:
-        try:
+        with suppress(NotReady):  # became_ready says it
             await scenario.act(live)
-        except NotReady:
-            pass  # became_ready says it
         await live.conclude()
         seen = live.observation()
     failures = checks.judge(scenario.checks, server, seen)
-    return _result(
-        server, scenario, seen.platform, decide(scenario.level, failures), failures, ending=ending(server, seen), seen=seen
-    )
+    outcome, end = decide(scenario.level, failures), ending(server, seen)
+    return _result(server, scenario, seen.platform, outcome, failures, ending=end, seen=seen)
 
 
 def decide(level: Level, failures: tuple[Failure, ...]) -> Outcome:
@@ -201,7 +212,7 @@ def decide(level: Level, failures: tuple[Failure, ...]) -> Outcome:
 
 def ending(server: Server, seen: Observation) -> Ending:
     """How the run ended, whatever the verdict."""
-    if seen.exit is None or (seen.killed is not None and seen.exit.at >= seen.killed):
+    if checks.own_exit(seen) is None:
         return Ending.TIMEOUT if seen.delivered is not None else Ending.FORCED
     if checks.nothing_left(server, seen) is not None:
         return Ending.LEAK
@@ -219,7 +230,7 @@ def _weight(result: Result) -> int:
 def _result(
     server: Server,
     scenario: Scenario,
-    platform: Platform,
+    platform: Platform | None,
     outcome: Outcome,
     failures: tuple[Failure, ...] = (),
     *,

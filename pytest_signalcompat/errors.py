@@ -37,9 +37,9 @@ class StopCommandError(SignalCompatError):
     """The declared stop command exited non-zero, hung, or could not be started; the text has its output."""
 
 
-class Unsupported(Exception):  # noqa: N818 - not an error: an outcome
+class Unsupported(Exception):
     """Raised by an act: the scenario does not apply here; the text says what to declare, or why not."""
 
 
-class NotReady(Exception):  # noqa: N818 - not an error: the observation tells the rest
+class NotReady(Exception):
     """Raised by an act: the server never became ready, so there is nothing to act on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +22,6 @@ from .model import (
     PortState,
     Post,
     Process,
-    Record,
     Server,
     Stop,
 )
@@ -37,7 +37,7 @@ GONE_LIMIT = 1.0  # seconds from the leader's exit to an empty tree and a free p
 KILL_LIMIT = 7.0  # seconds for a forced end; longer than the supervisor's own limit
 PORT_PAUSE = 0.05  # seconds between attempts on a port that is still held
 
-PLACEHOLDER = re.compile(r"\{(python|port|workers|loop|drain|env:\w+)\}")
+PLACEHOLDER = re.compile(r"\{(python|port|workers|loop|drain|pid|env:\w+)\}")
 
 
 def expand(text: str, values: dict[str, str], env: dict[str, str]) -> str:
@@ -113,14 +113,13 @@ class LiveServer:
         self._origin = await self._supervisor.spawn(command, cwd, env)
 
     def _fill(self, text: str) -> str:
-        import os
-
         values = {
             "python": self.platform.executable,
             "port": str(self.port),
             "workers": str(self.server.workers),
             "loop": self.server.loop,
             "drain": f"{self.server.drain or 0:g}",
+            "pid": str(self._supervisor.pid or ""),
         }
         return expand(text, values, {**os.environ, **self.server.env})
 
@@ -280,8 +279,7 @@ class LiveServer:
 
     async def _run_command(self, stop: Stop, argv: tuple[str, ...]) -> None:
         command = self.server.stops[stop]
-        env = {**self._env, "SIGNALCOMPAT_PID": ""}
-        done = await self._supervisor.run(command, argv, self._cwd, env)
+        done = await self._supervisor.run(command, argv, self._cwd, self._env)
         if done["status"] == 0:
             return
         how = "hung" if done["status"] is None else f"exited with status {done['status']}"
@@ -318,8 +316,8 @@ class LiveServer:
         if self.exited:
             port = asyncio.create_task(self._watch_port())
             with suppress(TimeoutError):
-                left = self._exit_at() + GONE_LIMIT - self.now()
-                self._gone = await asyncio.wait_for(asyncio.shield(self._supervisor.gone), max(0.01, left)) - self._origin
+                left = max(0.01, self._exit_at() + GONE_LIMIT - self.now())
+                self._gone = await asyncio.wait_for(asyncio.shield(self._supervisor.gone), left) - self._origin
             await port
         if self._gone is None:
             self._survivors = await self._supervisor.tree()
@@ -337,7 +335,7 @@ class LiveServer:
         return self._supervisor.exit.result().at - self._origin
 
     async def _watch_port(self) -> None:
-        """The first refused attempt says that the port is free. Windows takes 2 s to say so: the attempt's start counts."""
+        """The first refused attempt says that the port is free; its start counts, as Windows takes 2 s to refuse."""
         held: float | None = None
         while True:
             begun = self.now()

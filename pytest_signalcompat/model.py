@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, dataclass_transform
 
 import msgspec
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Family = Literal["posix", "windows"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all records: frozen, built by keyword."""
 
 

@@ -12,8 +12,15 @@ LONGEST = 1 << 16  # bytes of a line that does not end; cut there
 
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
-RAISED = re.compile(r"^[\s|+]*(?P<type>(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|Group))\b(?::\s*(?P<text>.*))?$")
-STANDARD_LIBRARY = re.compile(r"[/\\]lib[/\\]python3[^/\\]*[/\\](?!site-packages|dist-packages)|\\Lib\\(?!site-packages)", re.I)
+# The line that ends a traceback: any class in CapWords; where it is indented, only what is named like an error.
+RAISED = re.compile(
+    r"^(?:[\s|+]*(?=[\w.]*(?:Error|Exception|Exit|Interrupt|Warning|Group)\b)|(?:\s*[|+] )?)"
+    r"(?P<type>(?:\w+\.)*[A-Z]\w*[a-z]\w*)(?::\s*(?P<text>.*))?$"
+)
+STANDARD_LIBRARY = re.compile(
+    r"[/\\]lib[/\\]python3[^/\\]*[/\\](?!site-packages|dist-packages)|\\Lib\\(?!site-packages)|^<frozen ",
+    re.IGNORECASE,
+)
 
 
 class Raised(Record):

@@ -113,13 +113,10 @@ class Connection:
             steps.detail = f"{type(problem).__name__}: {problem}"
         steps.ended = time.perf_counter()
 
-    async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
-        assert self._writer is not None
-        while True:
-            event = self._http.next_event()
-            if event is not h11.NEED_DATA:
-                return event
+    async def _next_event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(await self._reader.read(READ_SIZE))
+        return event
 
     async def closed_by_peer(self) -> None:
         """Until the server closes or resets the idle connection."""

@@ -6,8 +6,8 @@ from ..errors import Unsupported
 from ..live import LiveServer, Running
 from ..model import Act, Platform, Server, Stop
 
-SHORT = 1.5  # seconds of a request that every server can finish while it drains
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
+LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first
 
 
@@ -27,8 +27,14 @@ def idle(stop: Stop) -> Act:
     return act
 
 
-def seconds_in_flight(live: LiveServer, seconds: float) -> float:
-    return seconds + (COMMAND_LEAD if live.server.stops else 0.0)
+def left(server: Server) -> float:
+    """Seconds that a request in flight takes after the stop request, so that every server can finish it."""
+    return LEFT if server.drain is None else min(LEFT, server.drain / 2)
+
+
+def lasting(server: Server, seconds: float) -> float:
+    """Seconds of a request that is to last that long after the stop request."""
+    return LEAD + seconds + (COMMAND_LEAD if server.stops else 0.0)
 
 
 async def begin_load(live: LiveServer, seconds: float, name: str = "in flight") -> Running:
@@ -45,6 +51,20 @@ async def begin_load(live: LiveServer, seconds: float, name: str = "in flight") 
     await running.under_way()
     await live.pause(LEAD)
     return running
+
+
+async def stop_with_load(live: LiveServer) -> None:
+    """Terminate, with a request in flight where one can be made: that is when shutdown code meets surprises."""
+    await live.ready()
+    routes = live.server.routes
+    request = None
+    if routes.slow is not None or routes.post is not None:
+        request = await begin_load(live, lasting(live.server, left(live.server)))
+    await live.stop()
+    if request is not None:
+        await live.pause(left(live.server))
+        request.release.set()
+    await live.ended()
 
 
 def one_and_several_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:

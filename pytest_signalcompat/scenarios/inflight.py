@@ -5,19 +5,18 @@ from __future__ import annotations
 from .. import checks
 from ..live import LiveServer
 from ..model import Level, Scenario, Stop
-from .common import SHORT, begin_load, seconds_in_flight
+from .common import begin_load, lasting, left
 
-DRAINING = 3.0  # seconds a request keeps the server draining while others come
+DRAINING = 2.5  # seconds a request keeps the server draining while others come
 ATTEMPTS = 10  # new connections while it drains
 PAUSE = 0.25  # seconds between them
-HELD = 1.0  # seconds a body is held back after the stop request
 
 
 async def request_in_flight(live: LiveServer) -> None:
     await live.ready()
-    request = await begin_load(live, seconds_in_flight(live, SHORT))
+    request = await begin_load(live, lasting(live.server, left(live.server)))
     await live.stop()
-    await live.pause(HELD)
+    await live.pause(left(live.server))
     request.release.set()
     await live.ended()
 
@@ -25,10 +24,10 @@ async def request_in_flight(live: LiveServer) -> None:
 async def connect_while_draining(live: LiveServer) -> None:
     await live.ready()
     drain = min(DRAINING, max(1.0, live.server.grace - 1.0))
-    request = await begin_load(live, seconds_in_flight(live, drain))
+    request = await begin_load(live, lasting(live.server, drain))
     await live.stop()
     for number in range(1, ATTEMPTS + 1):
-        if live.exited or request.task.done():
+        if live.exited:
             break
         live.begin(f"new connection {number}", live.server.ready.http or "/")
         await live.pause(PAUSE)
@@ -59,4 +58,3 @@ SC304 = Scenario(
     needs=("slow or post",),
     stops=(Stop.TERMINATE,),
 )
-

@@ -28,7 +28,7 @@ SC401 = Scenario(
     requirement="an endless stream whose client stays does not keep the server from stopping in time",
     why="Event streams never end by themselves; waiting for them means being killed, with everything else in flight.",
     act=endless_stream,
-    checks=(*checks.stopped_well(), checks.stream_was_open),
+    checks=(*checks.gone(), checks.stream_was_open),
     needs=("stream",),
     stops=(Stop.TERMINATE,),
 )

@@ -1,0 +1,21 @@
+"""Cuts the requests in flight at once, cleans up and exits 0.
+
+posix: SC301 SC701
+windows: SC301 SC701
+"""
+
+import asyncio
+
+from _base import Server, main
+
+CLEANUP = 0.7  # seconds, less than any drain limit
+
+
+class CutsAtOnce(Server):
+    async def wait_for_requests(self) -> None:
+        await self.cut_requests()
+        await asyncio.sleep(CLEANUP)
+
+
+if __name__ == "__main__":
+    main(CutsAtOnce)

@@ -1,0 +1,18 @@
+"""Keeps a quarter of its declared drain limit for its own cleanup.
+
+posix: SC701
+windows: SC701
+"""
+
+from _base import Server, main
+
+
+class DrainsTooShort(Server):
+    async def wait_for_requests(self) -> None:
+        assert self.deadline is not None
+        self.deadline -= self.settings.drain / 4
+        await super().wait_for_requests()
+
+
+if __name__ == "__main__":
+    main(DrainsTooShort)

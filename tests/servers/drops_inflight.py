@@ -1,0 +1,19 @@
+"""Closes the connections of requests in flight and waits for their handlers only (gunicorn, issue 2529).
+
+posix: SC301
+windows: SC301
+"""
+
+from _base import Server, main
+
+
+class DropsInflight(Server):
+    def close_idle(self) -> None:
+        super().close_idle()
+        for client in self.clients:
+            if client.writer and not client.idle:
+                client.writer.transport.abort()
+
+
+if __name__ == "__main__":
+    main(DropsInflight)

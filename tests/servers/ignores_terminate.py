@@ -1,0 +1,16 @@
+"""Ignores TERMINATE and stops for INTERRUPT only, as a program made for a terminal does.
+
+posix: SC201 SC204 SC301 SC401 SC501 SC701 SC803
+windows: SC201 SC204 SC301 SC401 SC501 SC701 SC803
+"""
+
+from _base import Server, main
+
+
+class IgnoresTerminate(Server):
+    handled = ("SIGINT", "SIGQUIT")
+    ignored = ("SIGTERM", "SIGBREAK")
+
+
+if __name__ == "__main__":
+    main(IgnoresTerminate)

@@ -1,0 +1,15 @@
+"""Handles no stop request: the default action ends it.
+
+posix: SC201 SC202 SC204 SC301 SC304 SC401 SC501 SC701 SC803
+windows: SC201 SC202 SC204 SC301 SC304 SC401 SC501 SC701 SC803 SC901
+"""
+
+from _base import Server, main
+
+
+class NoHandlers(Server):
+    handled = ()
+
+
+if __name__ == "__main__":
+    main(NoHandlers)

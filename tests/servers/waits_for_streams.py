@@ -1,0 +1,20 @@
+"""Its drain limit spares streams: an endless one keeps it alive while its client stays (uvicorn, issue 451).
+
+posix: SC401
+windows: SC401
+"""
+
+from _base import Server, cut, ended, main
+
+
+class WaitsForStreams(Server):
+    def ends_early(self, end: float) -> bool:
+        return False
+
+    async def cut_requests(self) -> None:
+        await cut(client for client in self.clients if not client.streaming)
+        await ended(self.clients)
+
+
+if __name__ == "__main__":
+    main(WaitsForStreams)
