@@ -1,0 +1,1 @@
+"""Functions from results to text; each has a test with its exact output."""

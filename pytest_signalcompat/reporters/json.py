@@ -1,0 +1,11 @@
+"""The report as JSON (signalcompat-report/1)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..matrix import Matrix, report
+
+
+def render(matrix: Matrix, plugin: str) -> str:
+    return msgspec.json.format(msgspec.json.encode(report(matrix, plugin)), indent=2).decode() + "\n"

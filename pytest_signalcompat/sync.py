@@ -1,0 +1,136 @@
+"""A started server for ordinary tests: blocking calls on the engine's loop. Behind the fixtures of plugin.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from .checks import became_ready
+from .engine import Engine
+from .errors import NotReady
+from .live import LiveServer, Running, started
+from .model import Exchange, Observation, Post, Server, Stop
+from .ports import HOST
+
+if TYPE_CHECKING:
+    import httpx
+
+TICK = 0.2  # seconds; an untimed wait cannot be interrupted by Ctrl-C on Windows
+
+
+class InFlight:
+    """A request that has been sent and may be answered any time."""
+
+    def __init__(self, owner: SyncServer, running: Running) -> None:
+        self._owner, self._running = owner, running
+
+    def release(self) -> None:
+        """Sends the part of the body that was held back."""
+        self._owner._call(_set(self._running))
+
+    def result(self, timeout: float = 30.0) -> Exchange:
+        """What became of it, after at most `timeout` seconds; then its `end` is "open"."""
+        self._owner._call(self._running.finished(timeout))
+        return self._owner._live._fact(self._running)
+
+
+class SyncServer:
+    """A server that is ready. Ends with `close`, which leaves nothing of it."""
+
+    def __init__(self, engine: Engine, server: Server, wait_ready: bool = True) -> None:
+        self._engine = engine
+        self._stack = AsyncExitStack()
+        self._server = server
+        self._concluded = self._closed = False
+        self._live: LiveServer = self._call(self._stack.enter_async_context(started(server, engine.launcher)))
+        if wait_ready:
+            try:
+                self._call(self._live.ready())
+            except BaseException as problem:
+                if isinstance(problem, NotReady):
+                    problem.add_note(self._why_not_ready())
+                self.close()
+                raise
+
+    @property
+    def port(self) -> int:
+        return self._live.port
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """What the server has printed so far."""
+        return "\n".join(line.text for line in self._live.observation().output)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request on a connection of its own; options are httpx's."""
+        import httpx
+
+        with httpx.Client(trust_env=False) as client:
+            return client.request(method, self.url + path, **options)
+
+    def in_flight(self, path: str, body: str | None = None, hold: bool = False) -> InFlight:
+        """Begins a request and returns once it is sent: GET, or POST of a JSON `body`. With `hold`, half of the body
+        stays back until `release`."""
+        post = Post(path=path, body=body) if body is not None else None
+
+        async def begin() -> Running:
+            running = self._live.begin("in flight", path, post, hold)
+            await running.under_way()
+            return running
+
+        return InFlight(self, self._call(begin()))
+
+    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: str = "leader") -> None:
+        """Asks the server to stop the way its platform asks; returns at once. POSIX: SIGTERM, SIGINT, SIGQUIT or SIGHUP
+        to the leader or its group; Windows: CTRL_BREAK_EVENT or CTRL_C_EVENT to its console."""
+        self._call(self._live.stop(Stop(stop), reach))
+
+    def wait(self) -> Observation:
+        """Until the server has exited, or its grace period is over; then ends what is left and says what was seen.
+
+        `exit` is None if it had to be killed, `survivors` are the processes it left.
+        """
+        if not self._concluded:
+            self._call(self._live.ended())  # also where it was asked by other means than `stop`
+            self._call(self._live.conclude())
+            self._concluded = True
+        return self._live.observation()
+
+    def close(self) -> None:
+        """Safe to call twice, also when the engine is gone by then."""
+        if not self._closed:
+            self._closed = True
+            self._call(self._stack.aclose())
+
+    def _why_not_ready(self) -> str:
+        self._call(self._live.conclude())
+        failure = became_ready(self._server, self._live.observation())
+        found = failure.actual if failure else "it became ready too late"
+        return f"{self._server.name}: {found}\n{self.output}".rstrip()
+
+    def _call(self, work: Any) -> Any:
+        return wait_for(self._engine.call(work))
+
+
+async def _set(running: Running) -> None:
+    running.release.set()
+
+
+def wait_for(future: Any, beat: Callable[[], None] | None = None) -> Any:
+    """The future's result. Interruptible by Ctrl-C on every platform."""
+    while True:
+        try:
+            return future.result(TICK)
+        except TimeoutError:
+            if future.done():
+                return future.result()
+            if beat is not None:
+                beat()
+        except BaseException:
+            future.cancel()
+            raise

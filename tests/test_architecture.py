@@ -1,0 +1,95 @@
+"""The rules that keep the parts apart, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_signalcompat
+
+PACKAGE = Path(pytest_signalcompat.__file__).parent
+ROOT = PACKAGE.parent
+PLATFORM_FILES = {  # the only ones that may ask which system they run on
+    *("pytest_signalcompat/supervisor/posix.py", "pytest_signalcompat/supervisor/windows.py"),
+    *(f"reference_server/{name}.py" for name in ("lifecycle", "workers", "control", "service", "signals")),
+}
+SOURCES = sorted(path for name in ("pytest_signalcompat", "reference_server") for path in (ROOT / name).rglob("*.py"))
+OURS = [path for path in SOURCES if path.is_relative_to(PACKAGE)]
+SUPERVISORS = [PACKAGE / "supervisor" / f"{name}.py" for name in ("posix", "windows", "protocol")]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute module names, wherever in the file they are imported; "relative" for those of the package."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "relative" if node.level else node.module or ""
+
+
+def tops(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def test_only_the_plugin_imports_pytest() -> None:
+    assert [name_of(path) for path in OURS if tops(path) & {"pytest", "_pytest"}] == ["pytest_signalcompat/plugin.py"]
+
+
+def test_the_plugin_never_imports_the_server_it_ships_with() -> None:
+    assert [name_of(path) for path in OURS if "reference_server" in tops(path)] == []
+
+
+def test_the_reference_server_stands_alone() -> None:
+    others = [path for path in SOURCES if path not in OURS]
+    assert [name_of(path) for path in others if tops(path) & {"pytest", "pytest_signalcompat"}] == []
+
+
+def asks_for_the_system(path: Path) -> bool:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name):
+                found = (module, name)
+            case ast.ImportFrom(module=str(module), names=[*_, ast.alias(name=name)]):
+                found = (module, name)
+            case _:
+                continue
+        if found in {("sys", "platform"), ("os", "name"), ("platform", "system")}:
+            return True
+    return False
+
+
+def test_only_few_files_ask_which_system_they_run_on() -> None:
+    assert {name_of(path) for path in SOURCES if asks_for_the_system(path)} - PLATFORM_FILES == set()
+
+
+@pytest.mark.parametrize("path", [path for path in SUPERVISORS if path.exists()], ids=lambda path: path.stem)
+def test_a_supervisor_needs_the_standard_library_only(path: Path) -> None:
+    """It is started by its path, without site-packages. psutil is asked for where nothing exact exists."""
+    assert tops(path) - sys.stdlib_module_names - {"relative", "protocol", "psutil"} == set()
+
+
+def test_nothing_of_the_package_is_imported_before_it_is_needed() -> None:
+    """At module level the plugin imports the standard library, pytest and the version; the rest when it is on."""
+    tree = ast.parse((PACKAGE / "plugin.py").read_text(encoding="utf-8"))
+    relative = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
+    assert [[alias.name for alias in node.names] for node in relative] == [["__version__"]]
+
+
+def test_importing_the_plugin_is_light() -> None:
+    code = (
+        "import sys, pytest; before = set(sys.modules); import pytest_signalcompat.plugin;"
+        " print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    new = {name.partition(".")[0] for name in done.stdout.split()}
+    assert new - sys.stdlib_module_names == {"pytest_signalcompat"}
+    assert new & {"asyncio", "concurrent", "tomllib"} == set()
