@@ -1,0 +1,63 @@
+"""`python -m reference_server`: see `--help`. Exit codes are listed in lifecycle.py."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from reference_server import logs
+from reference_server.lifecycle import (
+    DEFAULT_SIGNALS,
+    EXIT_BAD_SETTING,
+    EXIT_INTERRUPTED,
+    EXIT_START_FAILED,
+    WATCHDOG_SECONDS,
+    Lifecycle,
+)
+from reference_server.signals import SignalWatch, choose
+
+logger = logging.getLogger("reference_server")
+
+
+def main(arguments: list[str]) -> int:
+    logs.configure()
+    # Before the slow imports below: a stop that comes meanwhile is kept until somebody can obey it.
+    with SignalWatch(DEFAULT_SIGNALS) as watch:
+        try:
+            code = _run(arguments, watch)
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+        watch.silence()
+    return code
+
+
+def _run(arguments: list[str], watch: SignalWatch) -> int:
+    from reference_server import settings as configuration
+    from reference_server import worker, workers
+
+    try:
+        settings = configuration.load(arguments)
+    except configuration.BadSettings as error:
+        for line in str(error).splitlines():
+            logger.error("%s", line)
+        return EXIT_BAD_SETTING
+    choice = choose(settings.signals)
+    if choice.lacking:
+        logger.warning("%s", choice.warning())
+    watch.narrow(choice.names)
+    try:
+        sock = workers.bind(settings.host, settings.port)
+    except OSError as error:
+        logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
+        return EXIT_START_FAILED
+    host, port = sock.getsockname()[:2]
+    logger.info("starting on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    if settings.workers > 1:
+        return workers.Leader(settings, sock, watch).run()
+    lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
+    watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
+    return worker.serve_models(settings, lifecycle, sock, watch=watch)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,235 @@
+"""Uvicorn as HTTP engine, and nothing more: when to start, how to drain and when to leave is decided here and in the
+lifecycle.
+
+Connections come from acceptor.py. Of uvicorn these methods are replaced: `capture_signals` (it would take the
+signals), `main_loop` (it polls `should_exit` ten times a second) and `shutdown` (it logs a traceback for every
+request it cancels, and waits a tenth of a second for nothing).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+import uvicorn
+
+from reference_server.acceptor import Acceptor
+from reference_server.inflight import Application, InFlight
+from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, State
+from reference_server.signals import SignalWatch
+
+# A client that keeps its connection may have sent its next request just before it could know of the stop. Idle
+# connections are kept this long at the end of a drain, so that such a request is answered rather than cut.
+LINGER_SECONDS: Final = 0.1
+# After a cut: for the 503 responses to get out, and for the models to unload. Together less than
+# lifecycle.WATCHDOG_SECONDS.
+CUT_SECONDS: Final = 0.25
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def loop_factory(name: str) -> LoopFactory:
+    """`proactor`, `selector`, or `auto` for the platform's own default. ValueError where there is no such loop."""
+    # On POSIX asyncio has no such attribute at all.
+    proactor: LoopFactory | None = getattr(asyncio, "ProactorEventLoop", None)
+    if name == "proactor" and proactor is None:
+        raise ValueError("the proactor loop exists on Windows only; use auto or selector")
+    return asyncio.SelectorEventLoop if name == "selector" or proactor is None else proactor
+
+
+class StartError(Exception):
+    """The application's startup failed; uvicorn has logged why."""
+
+
+class Connections(set[Any]):
+    """Uvicorn's set of open connections, which tells when the last one is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.none_left = asyncio.Event()
+
+    def discard(self, connection: Any) -> None:
+        super().discard(connection)
+        if not self:
+            self.none_left.set()
+
+    async def gone(self) -> None:
+        while self:
+            self.none_left.clear()
+            await self.none_left.wait()
+
+
+class Engine(uvicorn.Server):
+    """Serves `app` on a bound socket until the lifecycle is asked to stop. Made inside the running loop."""
+
+    def __init__(self, app: Application, lifecycle: Lifecycle) -> None:
+        self.in_flight = InFlight(app, lifecycle)
+        config = uvicorn.Config(
+            self.in_flight,
+            interface="asgi3",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+        super().__init__(config)
+        self.lifecycle = lifecycle
+        self.connections = Connections()
+        self.server_state.connections = self.connections
+        self._acceptors: list[Acceptor] = []
+        self._adopting: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._force = asyncio.Event()
+        self._exit_code = EXIT_OK
+
+    async def run_until_stopped(self, sock: socket.socket) -> int:
+        """Returns the exit code. Never raises on a stop; a failed start is logged and is an exit code, too."""
+        loop = asyncio.get_running_loop()
+        self.lifecycle.listen(lambda: loop.call_soon_threadsafe(self._notice))
+        serving = asyncio.create_task(self.serve(sockets=[sock]))
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not self.started and not serving.done():
+            # Still in the application's startup. Uvicorn and Starlette would log the cancellation with a traceback.
+            _mute_uvicorn()
+            serving.cancel()
+        stop.cancel()
+        try:
+            await serving
+        except asyncio.CancelledError:
+            pass
+        except (StartError, OSError) as error:
+            logging.getLogger("reference_server").error("cannot serve: %s", error)
+            self._exit_code = EXIT_START_FAILED
+        if not self.started and not self.lifecycle.stopping:
+            self._exit_code = EXIT_START_FAILED  # uvicorn < 0.35 returns where later ones raise
+        return self._exit_code
+
+    def _notice(self) -> None:
+        self._stop.set()
+        if self.lifecycle.forced:
+            self._force.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets=[])
+        except SystemExit:
+            # Uvicorn's way to say it. Leaving a task, a SystemExit would tear down the loop.
+            raise StartError("the application's startup failed") from None
+        if self.started:
+            await self.on_tick(0)
+            self._acceptors = [Acceptor(sock, self._adopt, self.config.backlog) for sock in sockets or ()]
+
+    def _adopt(self, connection: socket.socket) -> None:
+        """Serves a connection from now on."""
+
+        async def connect() -> None:
+            with contextlib.suppress(OSError):  # gone before it was served
+                await asyncio.get_running_loop().connect_accepted_socket(self._new_protocol, connection)
+
+        task = asyncio.create_task(connect())
+        self._adopting.add(task)
+        task.add_done_callback(self._adopting.discard)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    async def main_loop(self) -> None:
+        clock = asyncio.create_task(self._tick())
+        self.lifecycle.mark_ready()
+        await self._stop.wait()
+        clock.cancel()
+
+    async def _tick(self) -> None:
+        """Uvicorn's `on_tick` keeps the Date header; at counts divisible by ten."""
+        while True:
+            await asyncio.sleep(1)
+            await self.on_tick(0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """The drain: at most the lifecycle's limit, then at most 0.8 s more."""
+        drain = asyncio.create_task(self._drain())
+        force = asyncio.create_task(self._force.wait())
+        limit = self.lifecycle.seconds_left()
+        await asyncio.wait({drain, force}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        force.cancel()
+        if drain.done():
+            await drain
+            return
+        drain.cancel()
+        await self._cut()
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(self.lifecycle.policy.readiness_delay_seconds)
+        self._close_listeners()
+        await asyncio.sleep(0)  # for what an acceptor's thread has handed over last
+        await asyncio.gather(*self._adopting)
+        await self.in_flight.idle()
+        while self.connections and await self.in_flight.another(LINGER_SECONDS):
+            await self.in_flight.idle()
+        self._close_connections()
+        await self.connections.gone()  # a slow reader's response is done when it has left this process
+        await self.lifespan.shutdown()
+
+    async def _cut(self) -> None:
+        _mute_uvicorn()
+        self._exit_code = EXIT_CUT
+        self._close_listeners()
+        requests = self.in_flight.cut()
+        logging.getLogger("reference_server").warning("%d requests cut", requests)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CUT_SECONDS):
+                await self.in_flight.idle()
+                self._close_connections()
+                await self.connections.gone()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CUT_SECONDS):
+                await self.lifespan.shutdown()
+
+    def _close_listeners(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+
+    def _close_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.shutdown()
+
+
+def _mute_uvicorn() -> None:
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+
+
+def serve(
+    make_app: Callable[[], Application],
+    lifecycle: Lifecycle,
+    sock: socket.socket,
+    *,
+    loop: str = "auto",
+    watch: SignalWatch | None = None,
+) -> int:
+    """Serves on a bound socket until a stop, in any thread; returns the exit code, with the mark logged."""
+
+    async def main() -> int:
+        code = await Engine(make_app(), lifecycle).run_until_stopped(sock)
+        lifecycle.mark_stopped(code)
+        return code
+
+    if lifecycle.state is not State.STARTING:
+        lifecycle.mark_stopped(EXIT_OK)
+        return EXIT_OK
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        with watch.relaying() if watch else contextlib.nullcontext():
+            runner.get_loop()
+        return runner.run(main())

@@ -1,0 +1,81 @@
+"""One serving process: on its own, or as a worker, to which its leader (workers.py) speaks through stdin."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from reference_server import logs, workers
+from reference_server.lifecycle import EXIT_CUT, WATCHDOG_SECONDS, Lifecycle, leave
+from reference_server.settings import Settings
+from reference_server.signals import SignalWatch
+
+
+def serve_models(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    sock: socket.socket,
+    *,
+    watch: SignalWatch | None = None,
+) -> int:
+    """Serves the reference models in this process; returns the exit code."""
+    # Here, since the leader needs neither FastAPI nor uvicorn nor NumPy.
+    from reference_server.app import create_app
+    from reference_server.engine import serve
+
+    def make() -> Any:
+        return create_app(lifecycle, blocking_threads=settings.blocking_threads)
+
+    code = serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
+    if code == EXIT_CUT:
+        leave(code)  # a model's thread may still be busy, and the interpreter would wait for it
+    # What is left is the end of the interpreter, whose last collections would look at every object once more: 0.15 s.
+    gc.freeze()
+    return code
+
+
+def work() -> int:
+    """The worker's whole life; its exit code is that of a server of its own."""
+    workers.ignore_stop_signals()
+    logs.configure()
+    orders = _take_over_stdin()
+    boot = orders.readline()
+    if not boot.endswith(b"\n"):
+        return EXIT_CUT  # the leader died first
+    message = json.loads(boot)
+    settings = Settings(**message["settings"])
+    lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
+    threading.Thread(target=_obey, args=(orders, lifecycle), name="orders", daemon=True).start()
+    return serve_models(settings, lifecycle, workers.redeem(message["socket"]))
+
+
+def _obey(orders: BinaryIO, lifecycle: Lifecycle) -> None:
+    deeds: dict[bytes, Callable[[], None]] = {
+        b"stop\n": lambda: lifecycle.request_stop("the leader"),
+        b"force\n": lambda: lifecycle.force("forced by the leader"),
+    }
+    while deed := deeds.get(orders.readline()):
+        deed()
+    leave(EXIT_CUT, f"reference_server: WARNING: the leader is gone, leaving pid={os.getpid()}")
+
+
+def _take_over_stdin() -> BinaryIO:
+    """The pipe on a descriptor that no child process of a model inherits, and an empty stdin in its place.
+
+    Unbuffered: a daemon thread blocked in a buffered reader of stdin makes the interpreter abort at its end.
+    """
+    orders = os.fdopen(os.dup(0), "rb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return orders
+
+
+if __name__ == "__main__":
+    sys.exit(work())

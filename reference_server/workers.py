@@ -1,0 +1,235 @@
+"""Several serving processes on one listening socket, led by a process that serves nothing itself.
+
+The leader owns the stop signals and passes a stop on through each worker's stdin, a pipe: `stop`, `force`, or its
+end, which says that the leader is gone. Workers ignore every stop signal, so it does no harm that a console event
+(Windows) or a signal to the process group (POSIX: Ctrl+C, systemd) reaches them, too.
+
+A worker that dies is replaced. A first worker that cannot start ends the server with exit code 3. After a stop the
+leader waits for its workers: 0 if all ended gracefully, else 75. It kills what is left 0.95 s after the drain limit.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
+from reference_server.settings import Settings
+from reference_server.signals import SignalWatch
+
+# A worker is replaced after this long: a worker killed by the event that also stops the leader must not be.
+REPLACE_SECONDS: Final = 0.25
+REPLACE_FAILED_SECONDS: Final = 2.0
+# After the workers' own watchdogs.
+LEADER_WATCHDOG_SECONDS: Final = 0.95
+
+logger = logging.getLogger("reference_server")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound but not listening: nobody can connect before a worker serves. OSError if the port is taken.
+
+    POSIX: SO_REUSEADDR, since connections of a server before may still be in TIME_WAIT. Windows: SO_EXCLUSIVEADDRUSE,
+    since there SO_REUSEADDR would let two servers listen on one port
+    (https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse).
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if sys.platform == "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    process: subprocess.Popen[bytes]
+    first: bool
+
+    def tell(self, word: str) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # it is gone already; its exit is reported on its own
+            self.process.stdin.write(word.encode() + b"\n")
+
+
+class Leader:
+    """Starts, replaces and stops the workers. Everything happens in `run`, one event after another."""
+
+    def __init__(self, settings: Settings, sock: socket.socket, watch: SignalWatch) -> None:
+        self._settings = settings
+        self._sock = sock
+        self._events: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+        self._workers: set[Worker] = set()
+        self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
+        self._exit_code = EXIT_OK
+        self._told: set[str] = set()
+        self._lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS, last_resort=self._kill)
+        self._lifecycle.listen(lambda: self._events.put(None))
+        watch.deliver(self._signalled)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
+
+    def run(self) -> int:
+        for _ in range(self._settings.workers):
+            if not self._lifecycle.stopping:
+                self._start(first=True)
+        while self._workers or not self._lifecycle.stopping:
+            self._handle(self._next_event())
+        self._lifecycle.close(self._exit_code)
+        logger.info("leader pid=%d ends: exit code %d", os.getpid(), self._exit_code)
+        return self._exit_code
+
+    def _next_event(self) -> Worker | None:
+        wait = max(0.0, min(self._missing) - time.monotonic()) if self._missing else None
+        try:
+            return self._events.get(timeout=wait)
+        except queue.Empty:
+            return None
+
+    def _handle(self, ended: Worker | None) -> None:
+        if ended is not None:
+            self._workers.discard(ended)
+            self._ended(ended)
+        if self._lifecycle.stopping:
+            self._sock.close()
+            self._missing.clear()
+            self._tell_all("force" if self._lifecycle.forced else "stop")
+            return
+        due = [moment for moment in self._missing if moment <= time.monotonic()]
+        for moment in due:
+            self._missing.remove(moment)
+            self._start(first=False)
+
+    def _tell_all(self, word: str) -> None:
+        if word not in self._told:
+            self._told.add(word)
+            for worker in self._workers:
+                worker.tell(word)
+
+    def _ended(self, worker: Worker) -> None:
+        code = worker.process.returncode
+        assert worker.process.stdin is not None
+        worker.process.stdin.close()
+        if self._lifecycle.stopping:
+            if code != EXIT_OK and self._exit_code == EXIT_OK and not _killed_by_console(code):
+                self._exit_code = EXIT_CUT
+        elif worker.first and code == EXIT_START_FAILED:
+            self._exit_code = EXIT_START_FAILED
+            self._lifecycle.request_stop("a worker that could not start")
+        else:
+            delay = REPLACE_FAILED_SECONDS if code == EXIT_START_FAILED else REPLACE_SECONDS
+            logger.warning("worker pid=%d died (exit code %d); it is replaced", worker.process.pid, code)
+            self._missing.append(time.monotonic() + delay)
+
+    def _start(self, *, first: bool) -> None:
+        with _holding_signals_back():
+            process = _spawn(self._sock)
+        worker = Worker(process, first)
+        with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
+            ticket = _ticket(self._sock, process.pid)
+            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "socket": ticket}))
+        self._workers.add(worker)
+        threading.Thread(target=self._await, args=(worker,), daemon=True).start()
+
+    def _await(self, worker: Worker) -> None:
+        worker.process.wait()
+        self._events.put(worker)
+
+    def _kill(self) -> None:
+        for worker in list(self._workers):
+            worker.process.kill()
+
+
+def ignore_stop_signals() -> None:
+    """For a worker: the leader alone decides when it stops."""
+    for name in STOP_SIGNALS:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
+
+
+# How processes are started and sockets shared, for each platform.
+
+if sys.platform == "win32":
+
+    @contextlib.contextmanager
+    def _holding_signals_back() -> Iterator[None]:
+        yield
+
+    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
+        # CREATE_NEW_PROCESS_GROUP masks CTRL_C from birth; without it one that comes before `ignore_stop_signals`
+        # would print a KeyboardInterrupt. CTRL_BREAK cannot be masked: it ends a worker that young, without a word.
+        # The base interpreter: a venv's python.exe is a launcher, whose pid `sock.share` could not use.
+        environment = dict(os.environ)
+        executable: str = getattr(sys, "_base_executable", sys.executable)
+        if executable != sys.executable:
+            environment["__PYVENV_LAUNCHER__"] = sys.executable
+        return subprocess.Popen(
+            [executable, "-m", "reference_server.worker"],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            env=environment,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+
+    def _ticket(sock: socket.socket, pid: int) -> str:
+        return base64.b64encode(sock.share(pid)).decode()
+
+    def redeem(ticket: str) -> socket.socket:
+        return socket.fromshare(base64.b64decode(ticket))
+
+    def _killed_by_console(code: int) -> bool:
+        """0xC000013A, STATUS_CONTROL_C_EXIT: the stop event itself ended a worker that had not begun to serve."""
+        return code & 0xFFFFFFFF == 0xC000013A
+
+else:
+
+    @contextlib.contextmanager
+    def _holding_signals_back() -> Iterator[None]:
+        """The mask survives exec: a worker has the stop signals blocked from birth until it ignores them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "reference_server.worker"],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            pass_fds=[sock.fileno()],
+        )
+
+    def _ticket(sock: socket.socket, pid: int) -> str:
+        return str(sock.fileno())
+
+    def redeem(ticket: str) -> socket.socket:
+        sock = socket.socket(fileno=int(ticket))
+        sock.set_inheritable(False)
+        return sock
+
+    def _killed_by_console(code: int) -> bool:
+        return False
