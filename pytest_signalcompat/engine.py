@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from . import checks
 from .errors import NotReady, StopCommandError, SupervisorError, Unsupported
 from .live import started
@@ -187,7 +189,7 @@ async def run(server: Server, scenario: Scenario, launcher: Launcher, platform: 
     except Exception:
         worst = _result(server, scenario, platform, Outcome.ERROR, reason=traceback.format_exc())
     assert worst is not None
-    return _with(worst, seconds=time.perf_counter() - begun, attempt=attempt)
+    return replace(worst, seconds=time.perf_counter() - begun, attempt=attempt)
 
 
 async def _run_once(server: Server, scenario: Scenario, launcher: Launcher, variant: str) -> Result:
@@ -251,9 +253,3 @@ def _result(
         platform=platform,
         observation=seen,
     )
-
-
-def _with(result: Result, **changes: Any) -> Result:
-    import msgspec
-
-    return msgspec.structs.replace(result, **changes)

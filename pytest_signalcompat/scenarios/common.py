@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ..errors import Unsupported
 from ..live import LiveServer, Running
 from ..model import Act, Platform, Server, Stop
@@ -78,9 +80,3 @@ def several_workers(server: Server, platform: Platform) -> tuple[tuple[str, Serv
     if server.workers > 1 or not templated(server, "{workers}"):
         return (("", server),)
     return (("workers=2", replace(server, workers=2)),)
-
-
-def replace(server: Server, **changes: object) -> Server:
-    import msgspec
-
-    return msgspec.structs.replace(server, **changes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from .. import checks
 from ..model import Level, Platform, Scenario, Server, Stop
-from .common import idle, one_and_several_workers, replace, templated
+from .common import idle, one_and_several_workers, templated
 
 WINDOWS_LOOPS = ("proactor", "selector")
 
