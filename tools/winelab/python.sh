@@ -37,6 +37,12 @@ if [ -n "${WINELAB_SITE:-}" ]; then # read as the user site, which, unlike PYTHO
   unset PYTHONNOUSERSITE
 fi
 
+# Linux puts a process's heap anywhere in the gigabyte behind its program, which for Wine is 0x7d000000, and every Windows
+# process needs the page at 0x7ffe0000 (KUSER_SHARED_DATA): one start in 2500 would fail ("failed to map the shared user
+# data"). So memory is laid out the same for all of them. A container may forbid that (personality(2)).
+fixed=
+if setarch -R true 2>/dev/null; then fixed="setarch -R"; fi # used unquoted: two words or none
+
 # The first process of a prefix starts wineserver and Wine's services, and all of them keep the standard error they
 # inherit: a reader of this command's stderr would wait for their end, not for Python's. So they are started here, first,
 # with nothing of the caller's: no stream, no session, no environment. They stay for 60 s after the last process (a start
@@ -45,10 +51,12 @@ apart() {
   env -i HOME="$HOME" PATH="$PATH" WINEPREFIX="$WINEPREFIX" WINEARCH=win64 WINEDEBUG=-all \
     WINEDLLOVERRIDES="$WINEDLLOVERRIDES" setsid -w "$@" 9>&-
 }
+# shellcheck disable=SC2086
 (
   flock 9
   cd /
-  if apart wineserver -p60 2>>"$home/server.log"; then apart wine cmd /c exit; fi
+  if apart wineserver -p60 2>>"$home/server.log"; then apart $fixed wine cmd /c exit; fi
 ) 9>"$home/server.lock" </dev/null >/dev/null 2>&1 || true
 
-exec wine "$home/python-$version/python.exe" "$@"
+# shellcheck disable=SC2086
+exec $fixed wine "$home/python-$version/python.exe" "$@"
