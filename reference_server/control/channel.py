@@ -86,17 +86,20 @@ class Channel:
                 self._closed.wait(1)
 
     def _serve(self, stream: Stream) -> None:
+        farewell = None
         try:
             farewell = self._converse(stream, time.monotonic() + PATIENCE_SECONDS)
         except (Refused, OSError, ValueError, RecursionError) as error:
-            farewell = None
             what = f"nothing complete within {PATIENCE_SECONDS:g} s" if isinstance(error, TimeoutError) else error
             self._complaints.about(f"a client was refused: {what}")
         finally:
             self._places.release()
-        if farewell is None:
-            stream.close()
-            return
+            if farewell is None:
+                stream.close()
+        if farewell is not None:
+            self._keep(farewell)
+
+    def _keep(self, farewell: Farewell) -> None:
         with self._closing:
             if not self._closed.is_set():
                 self._waiting.append(farewell)
@@ -116,7 +119,7 @@ class Channel:
             stream.send(b"refused\n", deadline)
             raise
         if request.get("command") not in COMMANDS or not isinstance(request.get("nonce"), str):
-            raise Refused(f"expected one of {', '.join(COMMANDS)}, found {request.get('command')!r}")
+            raise Refused(f"expected one of {', '.join(COMMANDS)}, found {str(request)[:80]}")
         theirs = request["nonce"]
         answer = self._obey(request["command"])
         stream.send(sign(key, "server", theirs, answer), time.monotonic() + PATIENCE_SECONDS)

@@ -13,9 +13,11 @@ With --wait the exit code is the server's own, and 70 where it ended without a w
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -25,7 +27,13 @@ from reference_server import control
 from reference_server.control.contract import ControlError, NobodyThere, NotAllowed, Stream
 from reference_server.control.protocol import ANSWER_BYTES, GREETING, Lines, Refused, new_nonce, sign, verify
 from reference_server.lifecycle import EXIT_BAD_SETTING, EXIT_OK
+from reference_server.sources import DEFAULT_PORT, PROGRAM, BadSettings, option, read_file, variable
 
+DEEDS: Final = {
+    "status": "Says how the server is, as JSON.",
+    "stop": "Asks the server to stop, as a signal would.",
+    "drain": "Asks the server to stop when the requests in flight are done, however long they take.",
+}
 # The names and meanings of BSD's sysexits.h.
 EXIT_NOBODY_THERE: Final = 69
 EXIT_KILLED: Final = 70
@@ -43,25 +51,63 @@ class Failed(Exception):
 
 def main(arguments: list[str]) -> int:
     """`arguments` begin with the command."""
-    from reference_server import settings as configuration
-
     # A wait for the end of the server can be left with Ctrl+C: on Windows no handler of Python's would run meanwhile.
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    command, *options = arguments
+    command, *rest = arguments
+    options = _options(command, rest)
+    word = "force" if command == "stop" and options.force else command
     try:
-        request = configuration.load_request(command, options)
-        word = "force" if request.force else command
-        return call(request.control_address or control.default_address(request.port), word, wait=request.wait)
-    except configuration.BadSettings as error:
-        return _complain(command, EXIT_BAD_SETTING, str(error))
+        return call(_address(options), word, wait=command != "status" and options.wait)
+    except BadSettings as error:
+        return _complain(command, EXIT_BAD_SETTING, error)
     except Failed as error:
-        return _complain(command, error.exit_code, str(error))
+        return _complain(command, error.exit_code, error)
 
 
-def _complain(command: str, exit_code: int, text: str) -> int:
-    for line in text.splitlines():
-        print(f"reference_server {command}: {line}", file=sys.stderr)
+def _options(command: str, arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {command}", description=DEEDS[command], allow_abbrev=False)
+    parser.add_argument("--port", help=f"the server's port (default: {DEFAULT_PORT})")
+    parser.add_argument("--control-address", help="its socket or pipe, if it was started with that option")
+    parser.add_argument("--config", help="its TOML file, for both of these")
+    if command != "status":
+        parser.add_argument("--wait", action="store_true", help="return when it is gone, with its exit code")
+    if command == "stop":
+        parser.add_argument("--force", action="store_true", help="cut the requests in flight now")
+    return parser.parse_args(arguments)
+
+
+def _address(options: argparse.Namespace) -> str:
+    """Found as the server finds it: command line, environment, file, default. Raises BadSettings."""
+    path = options.config or os.environ.get(variable("config"), "")
+    file = read_file(path)
+    for name, read in (("control_address", _checked), ("port", _default_address)):
+        for where, value in (
+            (f"--{option(name)}", getattr(options, name)),
+            (variable(name), os.environ.get(variable(name))),
+            (f"{path}: {option(name)}", file.get(name)),
+        ):
+            if value:
+                try:
+                    return read(str(value))
+                except ValueError as error:
+                    raise BadSettings(f"{where}: {error}; found {value!r}") from None
+    return control.default_address(DEFAULT_PORT)
+
+
+def _checked(address: str) -> str:
+    control.check_address(address)
+    return address
+
+
+def _default_address(port: str) -> str:
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError("expected a port from 1 to 65535")
+    return control.default_address(int(port))
+
+
+def _complain(command: str, exit_code: int, sentence: Exception) -> int:
+    print(f"reference_server {command}: {sentence}", file=sys.stderr)
     return exit_code
 
 

@@ -43,7 +43,9 @@ def verify(key: bytes, speaker: str, nonce: str, line: bytes) -> dict[str, Any]:
     mac, _, text = line.rstrip(b"\n").partition(b" ")
     if not hmac.compare_digest(mac, _mac(key, speaker, nonce, text)):
         raise Refused("wrong key")
-    document: dict[str, Any] = json.loads(text)
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise Refused(f"expected an object, found {str(document)[:40]}")
     return document
 
 
