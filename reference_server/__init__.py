@@ -10,7 +10,9 @@ this order:
     worker.py      one serving process, alone or led
     workers.py     the leader: several processes on one listening socket, stopped through pipes
     acceptor.py    accepts connections, and loses none when it ends
-    settings.py    command line and environment
+    reports.py     what workers tell the leader of themselves
+    control/       status, stop and drain without a signal
+    settings.py    command line, environment and file
     app.py         the FastAPI application: protocol/ (V1, V2, tensors, errors), models/, load.py
     __main__.py    puts the pieces together
 

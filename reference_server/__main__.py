@@ -1,9 +1,15 @@
-"""`python -m reference_server`: see `--help`. Exit codes are listed in lifecycle.py."""
+"""`python -m reference_server`: see `--help`. Exit codes are listed in lifecycle.py.
+
+`python -m reference_server COMMAND …` does something else, see COMMANDS.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import sys
+from typing import TYPE_CHECKING, Final
 
 from reference_server import logs
 from reference_server.lifecycle import (
@@ -16,10 +22,28 @@ from reference_server.lifecycle import (
 )
 from reference_server.signals import SignalWatch, choose
 
+if TYPE_CHECKING:
+    from reference_server.control.channel import Channel
+    from reference_server.settings import Settings
+
+# The first word of a command line, and the module whose `main` gets all of it.
+COMMANDS: Final = {
+    "status": "reference_server.control.client",
+    "stop": "reference_server.control.client",
+    "drain": "reference_server.control.client",
+}
+
 logger = logging.getLogger("reference_server")
 
 
 def main(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        code: int = importlib.import_module(COMMANDS[arguments[0]]).main(arguments)
+        return code
+    return serve(arguments)
+
+
+def serve(arguments: list[str]) -> int:
     logs.configure()
     # Before the slow imports below: a stop that comes meanwhile is kept until somebody can obey it.
     with SignalWatch(DEFAULT_SIGNALS) as watch:
@@ -34,6 +58,7 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str], watch: SignalWatch) -> int:
     from reference_server import settings as configuration
     from reference_server import worker, workers
+    from reference_server.control.contract import ControlError
 
     try:
         settings = configuration.load(arguments)
@@ -52,11 +77,48 @@ def _run(arguments: list[str], watch: SignalWatch) -> int:
         return EXIT_START_FAILED
     host, port = sock.getsockname()[:2]
     logger.info("starting on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    if settings.workers > 1:
-        return workers.Leader(settings, sock, watch).run()
-    lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
-    watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
-    return worker.serve_models(settings, lifecycle, sock, watch=watch)
+    try:
+        channel = _open_channel(settings, port, optional=settings.control == "auto" and bool(choice.names))
+    except ControlError as error:
+        sock.close()
+        logger.error("%s", error)
+        return EXIT_START_FAILED
+    with channel or contextlib.nullcontext():
+        if settings.workers > 1:
+            return workers.Leader(settings, sock, watch, channel).run()
+        lifecycle = Lifecycle(
+            settings.policy,
+            watchdog_seconds=WATCHDOG_SECONDS,
+            last_resort=channel.close if channel else None,
+        )
+        watch.deliver(
+            lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"), instead=channel
+        )
+        if channel:
+            channel.serve(lifecycle)
+        code = worker.serve_models(settings, lifecycle, sock, watch=watch)
+    return worker.finish(code)
+
+
+def _open_channel(settings: Settings, port: int, *, optional: bool) -> Channel | None:
+    """Raises ControlError. An optional one may be lacking, where there is no place for its files; but an address that
+    another server has is a mistake.
+    """
+    from reference_server import control
+    from reference_server.control.channel import Channel
+    from reference_server.control.contract import AddressTaken, ControlError
+
+    if settings.control == "none":
+        return None
+    try:
+        return Channel(settings.control_address or control.default_address(port))
+    except AddressTaken:
+        raise
+    except ControlError as error:
+        if not optional:
+            raise
+        logger.warning("no control channel: %s", error)
+        return None
 
 
 if __name__ == "__main__":

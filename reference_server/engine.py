@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import Callable, Generator
 from typing import Any, Final
@@ -83,7 +84,7 @@ class Engine(uvicorn.Server):
         self._acceptors: list[Acceptor] = []
         self._adopting: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
-        self._force = asyncio.Event()
+        self._limit_moved = asyncio.Event()
         self._exit_code = EXIT_OK
 
     async def run_until_stopped(self, sock: socket.socket) -> int:
@@ -111,8 +112,7 @@ class Engine(uvicorn.Server):
 
     def _notice(self) -> None:
         self._stop.set()
-        if self.lifecycle.forced:
-            self._force.set()
+        self._limit_moved.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -161,10 +161,12 @@ class Engine(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """The drain: at most the lifecycle's limit, then at most 0.8 s more."""
         drain = asyncio.create_task(self._drain())
-        force = asyncio.create_task(self._force.wait())
-        limit = self.lifecycle.seconds_left()
-        await asyncio.wait({drain, force}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        force.cancel()
+        while not drain.done() and (left := self.lifecycle.seconds_left()) > 0:
+            self._limit_moved.clear()
+            moved = asyncio.create_task(self._limit_moved.wait())
+            limit = left if left < math.inf else None
+            await asyncio.wait({drain, moved}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            moved.cancel()
         if drain.done():
             await drain
             return

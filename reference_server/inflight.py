@@ -77,6 +77,7 @@ class InFlight:
             await send(message)
 
         self._tasks.add(task)
+        self._lifecycle.in_flight = len(self._tasks)
         self._idle.clear()
         self._begun.set()
         try:
@@ -88,6 +89,7 @@ class InFlight:
                 await _refuse(send)
         finally:
             self._tasks.discard(task)
+            self._lifecycle.in_flight = len(self._tasks)
             if not self._tasks:
                 self._idle.set()
 

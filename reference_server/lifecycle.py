@@ -6,7 +6,7 @@
 A stop request may come from any thread at any moment, also before the server is ready. From then on readiness answers
 503; after `readiness_delay_seconds` the listener closes; requests in flight have `drain_seconds` more; what is left
 then is cut. A watchdog thread ends the process `WATCHDOG_SECONDS` after that limit, whatever the event loop or a
-model's thread is doing.
+model's thread is doing. A drain (`request_drain`) is a stop without a limit; a stop request that follows sets it.
 
 Exit codes of the server, the same on every platform:
 
@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 EXIT_OK: Final = 0
 EXIT_BAD_SETTING: Final = 2
@@ -47,10 +48,12 @@ SAME_REQUEST_SECONDS: Final = 0.25
 if sys.platform == "win32":
     # signal.SIGTERM exists on Windows but nothing outside the process can deliver it: TerminateProcess is not a
     # signal. https://docs.python.org/3/library/signal.html#signal.signal
+    FAMILY = "windows"
     STOP_SIGNALS: tuple[str, ...] = ("SIGINT", "SIGBREAK")
     DEFAULT_SIGNALS: tuple[str, ...] = ("SIGINT", "SIGBREAK")
     USED_INSTEAD = "SIGBREAK"
 else:
+    FAMILY = "posix"
     STOP_SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
     DEFAULT_SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT")
     USED_INSTEAD = "SIGTERM"
@@ -92,11 +95,14 @@ class Lifecycle:
         self._last_resort = last_resort
         self._changed = threading.Condition()
         self._state = State.STARTING
-        self._limit = float("inf")
+        self._limit = math.inf
         self._requested = 0.0
+        self._unready_until = 0.0  # the listener closes then
+        self._patient = False
         self._forced = False
         self._exit_code = EXIT_CUT
         self._listeners: list[Callable[[], object]] = []
+        self.in_flight = 0  # kept by whoever counts the requests
 
     @property
     def state(self) -> State:
@@ -110,12 +116,27 @@ class Lifecycle:
     def forced(self) -> bool:
         return self._forced
 
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with: that of a cut until `mark_stopped` or `close` has said better."""
+        return self._exit_code
+
     def seconds_left(self) -> float:
-        """Seconds until requests are cut: infinite while no stop is requested, never negative."""
+        """Seconds until requests are cut: infinite while no stop with a limit is requested, never negative."""
         return max(0.0, self._limit - time.monotonic())
 
+    def summary(self) -> dict[str, Any]:
+        """For people and programs that ask, as JSON; `seconds_left` is null where nothing limits."""
+        left = self.seconds_left()
+        return {
+            "pid": os.getpid(),
+            "state": self._state.value,
+            "in_flight": self.in_flight,
+            "seconds_left": round(left, 3) if left < math.inf else None,
+        }
+
     def listen(self, listener: Callable[[], object]) -> None:
-        """Calls `listener` (which must not block) on a stop request, also a past one, and when it becomes forced."""
+        """Calls `listener` (which must not block) on a stop request, also a past one, and when the limit moves."""
         with self._changed:
             self._listeners.append(listener)
             if self.stopping:
@@ -133,19 +154,35 @@ class Lifecycle:
         """Starts the drain, or counts as a further request. `interrupt` tells a Ctrl+C from a polite request."""
         with self._changed:
             now = time.monotonic()
-            if self._state is State.STOPPED or (self.stopping and now - self._requested < SAME_REQUEST_SECONDS):
+            if self._state is State.STOPPED:
                 return
+            if self.stopping and not self._patient:
+                if now - self._requested >= SAME_REQUEST_SECONDS:
+                    self._repeated(reason, interrupt)
+                return
+            self._drain(now, patient=False)
+        logger.info("stop requested by %s; requests in flight have %g s", reason, self.policy.drain_seconds)
+
+    def request_drain(self, reason: str) -> None:
+        """Starts a drain without a limit, which a stop request may set later. While stopping it does nothing."""
+        with self._changed:
             if self.stopping:
-                self._repeated(reason, interrupt)
+                logger.info("drain request (%s) ignored: already %s", reason, self._state.value)
                 return
+            self._drain(time.monotonic(), patient=True)
+        logger.info("drain requested by %s; requests in flight have no limit", reason)
+
+    def _drain(self, now: float, *, patient: bool) -> None:
+        if not self.stopping:
             self._state = State.DRAINING
-            self._requested = now
-            self._limit = now + self.policy.readiness_delay_seconds + self.policy.drain_seconds
+            self._unready_until = now + self.policy.readiness_delay_seconds
             if self._watchdog_seconds is not None:
                 watchdog = threading.Thread(target=self._watchdog, args=(self._watchdog_seconds,), daemon=True)
                 watchdog.start()
-            self._tell()
-        logger.info("stop requested by %s; requests in flight have %g s", reason, self.policy.drain_seconds)
+        self._patient = patient
+        self._requested = now
+        self._limit = math.inf if patient else max(now, self._unready_until) + self.policy.drain_seconds
+        self._tell()
 
     def force(self, reason: str) -> None:
         """Moves the limit to now. A stop that was not requested yet is requested by it."""
@@ -154,6 +191,7 @@ class Lifecycle:
                 self.request_stop(reason)
             if self._state is State.DRAINING and not self._forced:
                 self._forced = True
+                self._patient = False
                 self._limit = time.monotonic()
                 self._tell()
                 logger.warning("%s: requests in flight are cut now", reason)
@@ -183,12 +221,15 @@ class Lifecycle:
         with self._changed:
             self._state = State.STOPPED
             self._exit_code = exit_code
+            if self._patient:  # from here on the watchdog has something to watch
+                self._limit = time.monotonic()
+                self._changed.notify_all()
 
     def _watchdog(self, margin: float) -> None:
         """Runs to the end of the process: a thread that a model left behind may hold up even the interpreter's exit."""
         with self._changed:
             while (left := self._limit + margin - time.monotonic()) > 0:
-                self._changed.wait(left)
+                self._changed.wait(left if left < math.inf else None)  # wait(inf) raises OverflowError
         if self._last_resort is not None:
             self._last_resort()
         leave(

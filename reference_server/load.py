@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
@@ -44,7 +45,7 @@ def routes(lifecycle: Lifecycle, executor: Executor) -> APIRouter:
     @router.get("/endless")
     async def endless() -> StreamingResponse:
         """Server-sent events until a stop or until the client leaves."""
-        return _events(ticks(lifecycle, float("inf")))
+        return _events(ticks(lifecycle, math.inf))
 
     return router
 
@@ -59,7 +60,7 @@ async def ticks(lifecycle: Lifecycle, seconds: float) -> AsyncIterator[str]:
     end = loop.time() + seconds
     number = 0
     while (remaining := end - loop.time()) > 0:
-        if lifecycle.stopping and remaining > lifecycle.seconds_left():
+        if lifecycle.stopping and (end == math.inf or remaining > lifecycle.seconds_left()):
             yield _event("end", {"reason": "stopping"})
             return
         yield _event("tick", {"number": number})

@@ -1,35 +1,42 @@
-"""Settings: command line first, then the environment (`REFERENCE_SERVER_DRAIN_SECONDS=5`), then the defaults below."""
+"""Settings: from the command line, else the environment (`REFERENCE_SERVER_DRAIN_SECONDS=5`), else a TOML file
+(`drain-seconds = 5`), else the defaults below.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+import re
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from reference_server import signals
+from reference_server import control, signals
 from reference_server.lifecycle import DEFAULT_SIGNALS, Policy
+from reference_server.sources import DEFAULT_PORT, ENV_PREFIX, PROGRAM, BadSettings, option, read_file, variable
 
-ENV_PREFIX = "REFERENCE_SERVER_"
+__all__ = ["BadSettings", "Settings", "load"]
 
-
-class BadSettings(Exception):
-    """One line for each setting that is wrong, with its names, what was expected and what was found."""
+# Kubernetes sets these for a Service that is called reference-server, in every container of its namespace
+# (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
+OF_KUBERNETES: Final = re.compile(ENV_PREFIX + r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 
 
 class Settings(BaseSettings):
     """A FastAPI model server that stops well. As environment variables: REFERENCE_SERVER_DRAIN_SECONDS=5."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        frozen=True,
-        extra="forbid",
-        cli_kebab_case=True,
-        cli_prog_name="python -m reference_server",
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", cli_kebab_case=True)
 
+    config: str = Field("", description="TOML file with settings: drain-seconds = 5")
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(1, ge=1, le=256, description="serving processes")
     loop: Literal["auto", "proactor", "selector"] = Field(
         "auto", description="event loop; proactor is Windows' own default"
@@ -50,18 +57,48 @@ class Settings(BaseSettings):
     )
     signals: str = Field(
         ",".join(DEFAULT_SIGNALS),
-        description="signals that stop the server, or none (their default action stays)",
+        description="signals that stop the server, or none (their default action stays);"
+        " in a file also a list, or a table with one for windows and one for posix",
     )
     second_signal: Literal["auto", "force", "ignore"] = Field(
         "auto",
         description="what a further stop does while draining; auto: an interrupt forces, a terminate is ignored",
     )
+    control: Literal["auto", "pipe", "socket", "none"] = Field(
+        "auto", description="channel for status, stop and drain; auto: a pipe on Windows, else a socket"
+    )
+    control_address: str = Field("", description="socket or pipe of that channel; by default the port says it")
     blocking_threads: int = Field(8, ge=1, le=1024, description="threads for models and routes that block")
 
-    @field_validator("signals")
     @classmethod
-    def _known_signals(cls, value: str) -> str:
-        signals.choose(value)
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`load` puts the values together; a worker takes them as they are."""
+        return (init_settings,)
+
+    @field_validator("signals", mode="before")
+    @classmethod
+    def _known_signals(cls, value: object) -> str:
+        return signals.spell(value)
+
+    @field_validator("control")
+    @classmethod
+    def _control_exists_here(cls, value: str) -> str:
+        if value in ("pipe", "socket") and value != control.KIND:
+            raise ValueError(f"this platform has no control {value}; expected auto, {control.KIND} or none")
+        return value
+
+    @field_validator("control_address")
+    @classmethod
+    def _possible_address(cls, value: str) -> str:
+        if value:
+            control.check_address(value)
         return value
 
     @field_validator("loop")
@@ -79,18 +116,42 @@ class Settings(BaseSettings):
 
 
 def load(arguments: list[str]) -> Settings:
-    """Reads command line and environment. Raises BadSettings; an unknown option or --help ends in SystemExit."""
+    """Raises BadSettings; an unknown option or --help ends in SystemExit."""
     try:
-        return CliApp.run(Settings, cli_args=arguments)
-    except ValidationError as error:
-        raise BadSettings("\n".join(_explain(dict(detail)) for detail in error.errors())) from None
+        options = CliSettingsSource[Any](Settings, cli_parse_args=arguments, cli_prog_name=PROGRAM)()
+        environment = EnvSettingsSource(Settings)()
     except SettingsError as error:
         raise BadSettings(str(error)) from None
+    _check_variables()
+    path = options.get("config") or environment.get("config") or ""
+    file = read_file(path)
+    _check_keys(path, file)
+    try:
+        return Settings(**{**file, **environment, **options})
+    except ValidationError as error:
+        sources = [(options, "--{option}"), (environment, "{variable}"), (file, f"{path}: {{option}}")]
+        raise BadSettings("\n".join(_explain(dict(detail), sources) for detail in error.errors())) from None
 
 
-def _explain(detail: dict[str, object]) -> str:
-    location = detail["loc"]
-    assert isinstance(location, tuple)
-    name = ".".join(str(part) for part in location).replace("-", "_")
+def _check_variables() -> None:
+    """A misspelt variable would otherwise be a setting without effect."""
+    known = sorted(map(variable, Settings.model_fields))
+    for name in map(str.upper, os.environ):
+        if name.startswith(ENV_PREFIX) and name not in known and not OF_KUBERNETES.fullmatch(name):
+            raise BadSettings(f"{name}: unknown variable; expected one of {', '.join(known)}")
+
+
+def _check_keys(path: str, file: dict[str, Any]) -> None:
+    known = sorted(Settings.model_fields.keys() - {"config"})
+    for name in file:
+        if name not in known:
+            raise BadSettings(f"{path}: unknown key {option(name)}; expected one of {', '.join(map(option, known))}")
+
+
+def _explain(detail: dict[str, Any], sources: list[tuple[dict[str, Any], str]]) -> str:
+    """Names the option, variable or key that the value came from."""
+    name, *within = (str(part) for part in detail["loc"])
+    form = next((form for values, form in sources if name in values), "--{option}")
+    where = form.format(option=option(name), variable=variable(name))
     what = str(detail["msg"]).removeprefix("Value error, ")
-    return f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()}): {what}; found {detail['input']!r}"
+    return f"{'.'.join([where, *within])}: {what}; found {detail['input']!r}"

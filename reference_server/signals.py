@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
-from reference_server.lifecycle import STOP_SIGNALS, USED_INSTEAD
+from reference_server.lifecycle import DEFAULT_SIGNALS, FAMILY, STOP_SIGNALS, USED_INSTEAD
 
 # Names that mean a stop on some platform. One of these that is lacking here gets a warning; any other name is an
 # error.
@@ -52,10 +52,28 @@ def choose(text: str) -> Choice:
     return Choice(tuple(dict.fromkeys(here)), tuple(name for name in asked if name not in STOP_SIGNALS))
 
 
+def spell(value: object) -> str:
+    """The text form, for `choose`, of a text, a list, or a table with one of these for each platform.
+
+    ValueError for everything else, and for unknown names, also in the list of another platform.
+    """
+    if isinstance(value, dict):
+        if unknown := value.keys() - {"windows", "posix"}:
+            raise ValueError(f"unknown platform {', '.join(sorted(unknown))}; expected windows, posix")
+        texts = {family: spell(names) for family, names in value.items()}
+        return texts.get(FAMILY, ",".join(DEFAULT_SIGNALS))
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        value = ",".join(value)
+    if not isinstance(value, str):
+        raise ValueError("expected names of signals, or none")
+    choose(value)
+    return value
+
+
 class SignalWatch:
     """Holds the stop signals of the process from `with` on; a signal that comes before `deliver` is kept for it.
 
-    In a thread that is not the main one Python allows no handlers: there is one WARNING and nothing else happens.
+    In a thread that is not the main one Python allows no handlers: `deliver` says so, and nothing else happens.
     On leaving, what was there before is restored; `silence` instead leaves the signals ignored, for a process about
     to exit.
     """
@@ -67,11 +85,11 @@ class SignalWatch:
         self._before: dict[int, Any] = {}
         self._relaying = False
         self._silenced = False
+        self._possible = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> SignalWatch:
-        if self._names and threading.current_thread() is not threading.main_thread():
-            logger.warning("not in the main thread: %s cannot be handled here", ", ".join(self._names))
-            self._names = ()
+        if not self._possible:
+            return self
         for name in self._names:
             self._take(signal.Signals[name])
         if self._names:
@@ -122,6 +140,9 @@ class SignalWatch:
 
     def narrow(self, names: tuple[str, ...]) -> None:
         """Handles exactly `names` from now on. A signal that came before and is none of them is raised again."""
+        self._names = names
+        if not self._possible:
+            return
         chosen = {signal.Signals[name] for name in names}
         if not chosen and self._before:
             signal.set_wakeup_fd(-1)
@@ -130,7 +151,6 @@ class SignalWatch:
             self._give_back(number)
         for number in chosen - set(self._before):
             self._take(number)
-        self._names = names
         for number in self._pending():
             if number in dropped:
                 signal.raise_signal(signal.Signals(number))
@@ -146,8 +166,15 @@ class SignalWatch:
         finally:
             self._reader.setblocking(True)
 
-    def deliver(self, callback: Callable[[signal.Signals], None]) -> None:
-        """From now on, and for signals that came before, calls `callback` on a daemon thread."""
+    def deliver(self, callback: Callable[[signal.Signals], None], *, instead: object = None) -> None:
+        """From now on, and for signals that came before, calls `callback` on a daemon thread.
+
+        `instead` is what else can stop the server, for the warning where there can be no handlers.
+        """
+        if self._names and not self._possible:
+            names = ", ".join(self._names)
+            besides = f"; {instead} can stop the server" if instead else ""
+            logger.warning("not in the main thread: %s cannot be handled here%s", names, besides)
         threading.Thread(target=self._read, args=(callback,), name="stop-signals", daemon=True).start()
 
     def _read(self, callback: Callable[[signal.Signals], None]) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from reference_server import logs, workers
+from reference_server import logs, reports, workers
 from reference_server.lifecycle import EXIT_CUT, WATCHDOG_SECONDS, Lifecycle, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -24,7 +24,7 @@ def serve_models(
     *,
     watch: SignalWatch | None = None,
 ) -> int:
-    """Serves the reference models in this process; returns the exit code."""
+    """Serves the reference models in this process; returns the exit code, for `finish`."""
     # Here, since the leader needs neither FastAPI nor uvicorn nor NumPy.
     from reference_server.app import create_app
     from reference_server.engine import serve
@@ -32,7 +32,11 @@ def serve_models(
     def make() -> Any:
         return create_app(lifecycle, blocking_threads=settings.blocking_threads)
 
-    code = serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
+    return serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
+
+
+def finish(code: int) -> int:
+    """The last act of a process that has served."""
     if code == EXIT_CUT:
         leave(code)  # a model's thread may still be busy, and the interpreter would wait for it
     # What is left is the end of the interpreter, whose last collections would look at every object once more: 0.15 s.
@@ -52,11 +56,14 @@ def work() -> int:
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     threading.Thread(target=_obey, args=(orders, lifecycle), name="orders", daemon=True).start()
-    return serve_models(settings, lifecycle, workers.redeem(message["socket"]))
+    inquiries = workers.redeem(message["reports"])
+    threading.Thread(target=reports.answer, args=(inquiries, lifecycle), name="reports", daemon=True).start()
+    return finish(serve_models(settings, lifecycle, workers.redeem(message["socket"])))
 
 
 def _obey(orders: BinaryIO, lifecycle: Lifecycle) -> None:
     deeds: dict[bytes, Callable[[], None]] = {
+        b"drain\n": lambda: lifecycle.request_drain("the leader"),
         b"stop\n": lambda: lifecycle.request_stop("the leader"),
         b"force\n": lambda: lifecycle.force("forced by the leader"),
     }

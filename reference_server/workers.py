@@ -1,8 +1,8 @@
 """Several serving processes on one listening socket, led by a process that serves nothing itself.
 
-The leader owns the stop signals and passes a stop on through each worker's stdin, a pipe: `stop`, `force`, or its
-end, which says that the leader is gone. Workers ignore every stop signal, so it does no harm that a console event
-(Windows) or a signal to the process group (POSIX: Ctrl+C, systemd) reaches them, too.
+The leader owns the stop signals and the control channel, and passes a stop on through each worker's stdin, a pipe:
+`drain`, `stop`, `force`, or its end, which says that the leader is gone. Workers ignore every stop signal, so it does
+no harm that a console event (Windows) or a signal to the process group (POSIX: Ctrl+C, systemd) reaches them, too.
 
 A worker that dies is replaced. A first worker that cannot start ends the server with exit code 3. After a stop the
 leader waits for its workers: 0 if all ended gracefully, else 75. It kills what is left 0.95 s after the drain limit.
@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -26,9 +27,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from reference_server.control.channel import Channel
 from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
+from reference_server.reports import Inquiry
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
@@ -37,6 +40,8 @@ REPLACE_SECONDS: Final = 0.25
 REPLACE_FAILED_SECONDS: Final = 2.0
 # After the workers' own watchdogs.
 LEADER_WATCHDOG_SECONDS: Final = 0.95
+# All workers together may take so long to say how they are.
+REPORT_SECONDS: Final = 1.0
 
 logger = logging.getLogger("reference_server")
 
@@ -68,6 +73,7 @@ def bind(host: str, port: int) -> socket.socket:
 class Worker:
     process: subprocess.Popen[bytes]
     first: bool
+    inquiry: Inquiry
 
     def tell(self, word: str) -> None:
         assert self.process.stdin is not None
@@ -78,9 +84,12 @@ class Worker:
 class Leader:
     """Starts, replaces and stops the workers. Everything happens in `run`, one event after another."""
 
-    def __init__(self, settings: Settings, sock: socket.socket, watch: SignalWatch) -> None:
+    def __init__(
+        self, settings: Settings, sock: socket.socket, watch: SignalWatch, channel: Channel | None = None
+    ) -> None:
         self._settings = settings
         self._sock = sock
+        self._channel = channel
         self._events: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._workers: set[Worker] = set()
         self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
@@ -88,7 +97,9 @@ class Leader:
         self._told: set[str] = set()
         self._lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS, last_resort=self._kill)
         self._lifecycle.listen(lambda: self._events.put(None))
-        watch.deliver(self._signalled)
+        watch.deliver(self._signalled, instead=channel)
+        if channel is not None:
+            channel.serve(self._lifecycle, self.status)
 
     def _signalled(self, number: signal.Signals) -> None:
         self._lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
@@ -102,6 +113,19 @@ class Leader:
         self._lifecycle.close(self._exit_code)
         logger.info("leader pid=%d ends: exit code %d", os.getpid(), self._exit_code)
         return self._exit_code
+
+    def status(self) -> dict[str, Any]:
+        """From any thread. The server is ready as soon as one worker is."""
+        deadline = time.monotonic() + REPORT_SECONDS
+        reports = []
+        for worker in sorted(self._workers, key=lambda worker: worker.process.pid):
+            said = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
+            reports.append(said or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
+        summary = self._lifecycle.summary()
+        if not self._lifecycle.stopping and any(report["state"] == "ready" for report in reports):
+            summary["state"] = "ready"
+        in_flight = sum(report["in_flight"] or 0 for report in reports)
+        return {**summary, "in_flight": in_flight, "workers": reports}
 
     def _next_event(self) -> Worker | None:
         wait = max(0.0, min(self._missing) - time.monotonic()) if self._missing else None
@@ -117,7 +141,8 @@ class Leader:
         if self._lifecycle.stopping:
             self._sock.close()
             self._missing.clear()
-            self._tell_all("force" if self._lifecycle.forced else "stop")
+            limited = self._lifecycle.seconds_left() < math.inf
+            self._tell_all("force" if self._lifecycle.forced else "stop" if limited else "drain")
             return
         due = [moment for moment in self._missing if moment <= time.monotonic()]
         for moment in due:
@@ -134,6 +159,7 @@ class Leader:
         code = worker.process.returncode
         assert worker.process.stdin is not None
         worker.process.stdin.close()
+        worker.inquiry.close()
         if self._lifecycle.stopping:
             if code != EXIT_OK and self._exit_code == EXIT_OK and not _killed_by_console(code):
                 self._exit_code = EXIT_CUT
@@ -146,12 +172,14 @@ class Leader:
             self._missing.append(time.monotonic() + delay)
 
     def _start(self, *, first: bool) -> None:
+        inquiry = Inquiry()
+        sockets = {"socket": self._sock, "reports": inquiry.theirs}
         with _holding_signals_back():
-            process = _spawn(self._sock)
-        worker = Worker(process, first)
+            process = _spawn(list(sockets.values()))
+        worker = Worker(process, first, inquiry)
         with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
-            ticket = _ticket(self._sock, process.pid)
-            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "socket": ticket}))
+            tickets = {name: _ticket(sock, process.pid) for name, sock in sockets.items()}
+            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), **tickets}))
         self._workers.add(worker)
         threading.Thread(target=self._await, args=(worker,), daemon=True).start()
 
@@ -162,6 +190,8 @@ class Leader:
     def _kill(self) -> None:
         for worker in list(self._workers):
             worker.process.kill()
+        if self._channel is not None:
+            self._channel.close()
 
 
 def ignore_stop_signals() -> None:
@@ -202,7 +232,7 @@ if sys.platform == "win32":
     def _holding_signals_back() -> Iterator[None]:
         yield
 
-    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
         # CREATE_NEW_PROCESS_GROUP masks CTRL_C from birth; without it one that comes before `ignore_stop_signals`
         # would print a KeyboardInterrupt. CTRL_BREAK cannot be masked: it ends a worker that young, without a word.
         # The base interpreter: a venv's python.exe is a launcher, whose pid `sock.share` could not use.
@@ -239,12 +269,12 @@ else:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "reference_server.worker"],
             bufsize=0,
             stdin=subprocess.PIPE,
-            pass_fds=[sock.fileno()],
+            pass_fds=[sock.fileno() for sock in sockets],
         )
 
     def _ticket(sock: socket.socket, pid: int) -> str:
