@@ -397,14 +397,15 @@ FAILURES: list[tuple[int, str, str, object, str]] = [
     (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [-1], name="seconds")]}, "not be negative"),
     (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [1e308] * 2, name="seconds")]}, "from 0 to 86400, found inf"),
     (400, "POST", "/v1/models/iris:predict", {}, "under 'instances' or 'inputs', found neither"),
+    (400, "POST", "/v1/models/iris:predict", {"instances": [], "inputs": []}, "found both"),
     (400, "POST", "/v1/models/iris:predict", {"instances": 5}, "expected numbers, booleans or strings, in lists"),
     (400, "POST", "/v1/models/iris:predict", {"instances": [[1], [1, 2]]}, "not rectangular"),
     (400, "POST", "/v1/models/iris:predict", {"instances": [[1, 2]]}, "expected FP64 [-1, 4], found FP64 [1, 2]"),
     (400, "POST", "/v1/models/identity:predict", {"instances": [{"a": 1}]}, "expected numbers, booleans or strings"),
     (400, "POST", "/v1/models/identity:predict", {"instances": [1, True]}, "Expected `float`, got `bool`"),
     (400, "POST", "/v1/models/identity:predict", b'{"instances":' + DEEP, "nested too deeply"),
-    (400, "POST", "/v1/models/identity:explain", {"instances": [1]}, "model 'identity' does not explain"),
-    (400, "POST", "/v2/models/iris/generate", {"text_input": "x"}, "does not generate text"),
+    (404, "POST", "/v1/models/identity:explain", {"instances": [1]}, "model 'identity' does not explain"),
+    (404, "POST", "/v2/models/iris/generate", {"text_input": "x"}, "does not generate text"),
     (400, "POST", GENERATE, {"text_input": 1}, "Expected `str`, got `int` - at `$.text_input`"),
     (400, "POST", GENERATE, {"text_input": "", "parameters": {"max_tokens": 0}}, "an integer from 1 to 4096, found 0"),
     (400, "POST", f"{GENERATE}_stream", {"text_input": "", "parameters": {"top_p": 1}}, "['top_p'] unknown"),
@@ -567,7 +568,9 @@ def test_unload_waits_for_requests_and_load_brings_back() -> None:
         index = client.post("/v2/repository/index", {"ready": False}).json()
         assert {"name": "slow", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"} in index
         assert "slow" not in str(client.post("/v2/repository/index", {"ready": True}).json())
-        assert client.get("/v2/models/slow/ready").status_code == 503
+        for gone in (client.get("/v2/models/slow/ready"), client.post("/v2/models/slow/infer", body)):
+            assert (gone.status_code, "/v2/repository/models/slow/load brings it back" in gone.text) == (404, True)
+        assert "slow" not in client.get("/v1/models").json()["models"]
         assert client.get("/v2/health/ready").status_code == 200, "nobody waits for a model unloaded on request"
 
         model.fails = True

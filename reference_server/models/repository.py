@@ -19,6 +19,8 @@ from reference_server.protocol.errors import ProtocolError
 # The words of https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
 State = Literal["UNAVAILABLE", "LOADING", "READY", "UNLOADING"]
 
+UNLOADED: Final = "unloaded"  # on request: the reason that nothing is wrong with
+
 _executor: Final[contextvars.ContextVar[Executor]] = contextvars.ContextVar("executor")
 
 logger = logging.getLogger("reference_server")
@@ -33,6 +35,7 @@ class Entry(NamedTuple):
     """A line of the repository's index; `reason` says why a model is not available."""
 
     name: str
+    versions: tuple[str, ...]
     state: State
     reason: str
 
@@ -48,6 +51,10 @@ class _Slot:
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def unloaded(self) -> bool:
+        return self.reason == UNLOADED
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -65,7 +72,10 @@ class _Slot:
 
 
 class Repository:
-    """Every method raises ProtocolError: 404 for a model unknown, 503 for one not ready, 409 for one in transition."""
+    """Every method raises ProtocolError: 404 for a model unknown or unloaded, 503 for one that is not ready otherwise.
+
+    `load` and `unload` know an unloaded one, and raise 409 where one of them is still at work.
+    """
 
     def __init__(self, models: Mapping[str, Model], executor: Executor) -> None:
         self._slots = {name: _Slot(model) for name, model in models.items()}
@@ -73,24 +83,35 @@ class Repository:
 
     @property
     def names(self) -> list[str]:
-        return sorted(self._slots)
+        """Of the models that are served."""
+        return sorted(name for name, slot in self._slots.items() if not slot.unloaded)
 
     def index(self) -> list[Entry]:
-        return [Entry(name, self._slots[name].state, self._slots[name].reason) for name in self.names]
+        return [Entry(name, slot.card.versions, slot.state, slot.reason) for name, slot in sorted(self._slots.items())]
 
     def ready(self, name: str) -> bool:
-        return self._slot(name).state == "READY"
+        return self._served(name).state == "READY"
 
     @property
     def all_ready(self) -> bool:
         """A model that was unloaded on request is not waited for."""
-        return all(slot.state == "READY" or slot.reason == "unloaded" for slot in self._slots.values())
+        return all(slot.state == "READY" or slot.unloaded for slot in self._slots.values())
 
     def card(self, name: str, version: str | None = None) -> Card:
-        card = self._slot(name).card
+        card = self._served(name).card
         if version is not None and version not in card.versions:
             raise ProtocolError(404, f"model {name!r} has no version {version!r}, only {', '.join(card.versions)}")
         return card
+
+    def find(self, name: str) -> None:
+        """404 unless the model is here, unloaded or not."""
+        self._slot(name)
+
+    def _served(self, name: str) -> _Slot:
+        slot = self._slot(name)
+        if slot.unloaded:
+            raise ProtocolError(404, f"model {name!r} is unloaded; /v2/repository/models/{name}/load brings it back")
+        return slot
 
     def _slot(self, name: str) -> _Slot:
         slot = self._slots.get(name)
@@ -106,7 +127,7 @@ class Repository:
         """At the end: requests still running were cut, or their threads do not end."""
         for slot in self._slots.values():
             if slot.state == "READY":
-                slot.state, slot.reason = "UNAVAILABLE", "unloaded"
+                slot.state, slot.reason = "UNAVAILABLE", UNLOADED
                 await self._in_thread(slot.model.unload)
 
     async def load(self, name: str) -> None:
@@ -115,7 +136,7 @@ class Repository:
         self._refuse_in_transition(name, slot)
         if slot.state == "READY":
             return
-        slot.state = "LOADING"
+        slot.state, slot.reason = "LOADING", ""
         try:
             await self._in_thread(slot.model.load)
         except Exception as error:
@@ -129,7 +150,7 @@ class Repository:
         slot = self._slot(name)
         self._refuse_in_transition(name, slot)
         if slot.state != "READY":
-            slot.reason = "unloaded"
+            slot.reason = UNLOADED
             return
         slot.state = "UNLOADING"
         try:
@@ -139,7 +160,7 @@ class Repository:
             logger.error("model %r failed to unload: %s: %s", name, type(error).__name__, error)
             raise
         finally:
-            slot.state, slot.reason = "UNAVAILABLE", "unloaded"
+            slot.state, slot.reason = "UNAVAILABLE", UNLOADED
 
     def _refuse_in_transition(self, name: str, slot: _Slot) -> None:
         if slot.state in ("LOADING", "UNLOADING"):
@@ -154,7 +175,7 @@ class Repository:
     async def explain(self, name: str, inputs: Tensors, parameters: Parameters) -> Tensors:
         slot = self._ready_slot(name)
         if not isinstance(slot.model, Explains):
-            raise ProtocolError(400, f"model {name!r} does not explain; it has no `explain`")
+            raise ProtocolError(404, f"model {name!r} does not explain; it has no `explain`")
         explanation: Tensors = await self._call(name, slot, slot.model.explain, inputs, parameters)
         return {key: np.asarray(value) for key, value in explanation.items()}
 
@@ -173,7 +194,7 @@ class Repository:
     async def generate(self, name: str, text: str, parameters: Parameters) -> AsyncGenerator[str, None]:
         slot = self._ready_slot(name)
         if not isinstance(slot.model, Generates):
-            raise ProtocolError(400, f"model {name!r} does not generate text; it has no `generate`")
+            raise ProtocolError(404, f"model {name!r} does not generate text; it has no `generate`")
         with slot.running():
             _executor.set(self._executor)
             async with contextlib.aclosing(slot.model.generate(text, parameters)) as pieces:
@@ -184,7 +205,7 @@ class Repository:
                     raise ProtocolError(400, f"model {name!r}: {error}") from error
 
     def _ready_slot(self, name: str) -> _Slot:
-        slot = self._slot(name)
+        slot = self._served(name)
         if slot.state != "READY":
             raise ProtocolError(503, f"model {name!r} is not ready: {slot.reason or slot.state.lower()}")
         return slot

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_server.protocol.errors import ProtocolError
-from reference_server.protocol.tensors import DTYPES, check, wrong
+from reference_server.protocol.tensors import DTYPES, count, wrong
 
 HEADER: Final = "inference-header-content-length"
 
@@ -41,7 +41,7 @@ def size_of(name: str, parameters: Mapping[str, Any]) -> int | None:
 
 def decode(name: str, datatype: str, shape: tuple[int, ...], data: memoryview, limit: int) -> NDArray[Any]:
     """Without a copy, except for BYTES."""
-    elements = check(name, datatype, shape, limit)
+    elements = count(name, shape, limit)
     if datatype == "BYTES":
         return _strings(name, data, elements).reshape(shape)
     dtype = DTYPES[datatype].newbyteorder("<")

@@ -68,11 +68,8 @@ def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, stop: 
         first = await anext(source)  # what is wrong with the request shows before the response begins
         return events.stream(_resumed(first, source))
 
-    answer = messages.GenerateResponse
-    whole = Operation("generate", "Text generation", answer, messages.GenerateRequest, WORK)
-    streamed = Operation(
-        "generate", "Text generation, streamed", answer, messages.GenerateRequest, WORK, media=(events.MEDIA,)
-    )
+    whole = Operation("generate", "Text generation", messages.GenerateResponse, messages.GenerateRequest, WORK)
+    streamed = whole._replace(summary="Text generation, streamed", answer=messages.Event, media=(events.MEDIA,))
     routes.add_model("POST", "/generate", generate, whole)
     routes.add_model("POST", "/generate_stream", generate_stream, streamed)
 

@@ -34,7 +34,7 @@ def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits
             [
                 messages.IndexEntry(entry.name, version, entry.state, entry.reason)
                 for entry in repository.index()
-                for version in repository.card(entry.name).versions
+                for version in entry.versions
                 if entry.state == "READY" or not only_ready
             ]
         )
@@ -51,7 +51,7 @@ def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits
         return reply(messages.Unloaded(model, True))
 
     async def check(request: Request, model: str) -> None:
-        repository.card(model)
+        repository.find(model)
         parse(_LOAD, await read_body(request, limits) or b"{}")
         if lifecycle.stopping:
             raise ProtocolError(503, "the server is stopping: models are unloaded soon, and none is loaded")
@@ -60,8 +60,8 @@ def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits
             raise ProtocolError(409, what)
 
     entries = list[messages.IndexEntry]
-    operation = Operation("repository", "Models and their states", entries, messages.IndexRequest, (400, 413, 415, 503))
-    routes.add_work("/v2/repository/index", index, operation)
+    listing = Operation("repository", "Models and their states", entries, messages.IndexRequest, (400, 413, 415, 503))
+    routes.add_work("/v2/repository/index", index, listing._replace(needs_body=False))
     for name, endpoint, answer in (("load", load, messages.Loaded), ("unload", unload, messages.Unloaded)):
-        operation = Operation("repository", f"{name.capitalize()} a model", answer, messages.LoadRequest, ERRORS)
-        routes.add_work(f"/v2/repository/models/{{model}}/{name}", endpoint, operation)
+        change = Operation("repository", f"{name.capitalize()} a model", answer, messages.LoadRequest, ERRORS)
+        routes.add_work(f"/v2/repository/models/{{model}}/{name}", endpoint, change._replace(needs_body=False))

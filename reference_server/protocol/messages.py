@@ -34,13 +34,13 @@ class ModelNames(Struct):
 
 
 class Instances(Struct):
-    """`inputs` is another name for `instances`."""
+    """`inputs` is another name for `instances`; one of them."""
 
     instances: Rows | UnsetType = UNSET
     inputs: Rows | UnsetType = UNSET
 
 
-_ONE_NAME: Final = {"anyOf": [{"required": ["instances"]}, {"required": ["inputs"]}]}
+_ONE_NAME: Final = {"oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}]}
 PredictRequest = Annotated[Instances, Meta(extra_json_schema=_ONE_NAME)]
 
 
@@ -183,8 +183,15 @@ class GenerateResponse(Struct):
     id: str | UnsetType = UNSET
 
 
+class Event(Struct):
+    """The data is JSON: a GenerateResponse, in the last event with a `finish_reason`; or an Error that came midway."""
+
+    data: str
+    event: Literal["message", "end", "error"] = "message"
+
+
 ALL: Final = (
     *(Error, Alive, ModelNames, Instances, PredictResponse, ExplainResponse),
     *(Live, Ready, ModelReady, ServerMetadata, ModelMetadata, InferRequest, InferResponse),
-    *(IndexRequest, IndexEntry, LoadRequest, Loaded, Unloaded, GenerateRequest, GenerateResponse),
+    *(IndexRequest, IndexEntry, LoadRequest, Loaded, Unloaded, GenerateRequest, GenerateResponse, Event),
 )

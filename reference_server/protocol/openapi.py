@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from reference_server.protocol import messages
 
 REF: Final = "#/components/schemas/{name}"
+BINARY: Final = "application/octet-stream"
 ERRORS: Final = {
     400: "the request is wrong",
     404: "no such model or version",
@@ -35,17 +36,18 @@ class Operation(NamedTuple):
     errors: tuple[int, ...] = ()
     also: tuple[int, ...] = ()
     media: tuple[str, ...] = ("application/json",)
+    needs_body: bool = True
 
     def document(self) -> dict[str, Any]:
         schema = {"schema": _reference(self.answer)}
-        answer = {"description": "Done", "content": dict.fromkeys(self.media, schema)}
+        answer = {"description": "Done", "content": {media: schema if media != BINARY else {} for media in self.media}}
         failure = {"application/json": {"schema": _reference(messages.Error)}}
         responses = {str(status): {"description": ERRORS[status], "content": failure} for status in self.errors}
         responses |= {str(status): {**answer, "description": "Not ready"} for status in self.also}
         document: dict[str, Any] = {"responses": {"200": answer, **responses}}
         if self.body is not None:
             content = {"application/json": {"schema": _reference(self.body)}}
-            document["requestBody"] = {"required": True, "content": content}
+            document["requestBody"] = {"required": self.needs_body, "content": content}
         return document
 
 

@@ -34,12 +34,16 @@ _LOOKS_LIKE: Final[Mapping[bytes, tuple[str, ...]]] = {
 }
 
 
-def check(name: str, datatype: str, shape: tuple[int, ...], limit: int) -> int:
-    """The number of elements; ProtocolError unless the server can hold such a tensor."""
+def check(name: str, datatype: str, shape: tuple[int, ...]) -> None:
+    """ProtocolError unless there can be such a tensor."""
     if datatype not in DTYPES:
         raise wrong(name, f"unknown datatype {datatype!r}; known are {', '.join(DTYPES)}")
     if len(shape) > MAX_DIMENSIONS:
         raise wrong(name, f"at most {MAX_DIMENSIONS} dimensions, found {len(shape)}")
+
+
+def count(name: str, shape: tuple[int, ...], limit: int) -> int:
+    """The number of elements; ProtocolError 413 if it is past the limit."""
     elements = math.prod(shape)
     if elements > limit:
         raise ProtocolError(413, f"tensor {name!r} has {elements} elements; the limit of this server is {limit}")
@@ -47,8 +51,8 @@ def check(name: str, datatype: str, shape: tuple[int, ...], limit: int) -> int:
 
 
 def decode(name: str, datatype: str, shape: tuple[int, ...], data: msgspec.Raw, limit: int) -> NDArray[Any]:
-    """JSON nested as the shape says, or flat in row-major order. ProtocolError says what was expected and found."""
-    elements = check(name, datatype, shape, limit)
+    """A checked tensor's JSON, nested as the shape says, or flat in row-major order. ProtocolError says what was expected and found."""
+    elements = count(name, shape, limit)
     text = memoryview(data)
     depth, _ = _open(text)
     if depth == 0 or depth not in (1, len(shape)):
@@ -69,8 +73,7 @@ def decode_nested(name: str, datatype: str | None, data: msgspec.Raw, limit: int
     likely = (datatype,) if datatype else _LOOKS_LIKE.get(first, ())
     if not depth or not likely:
         raise wrong(name, "expected numbers, booleans or strings, in lists")
-    if depth > MAX_DIMENSIONS:
-        raise wrong(name, f"at most {MAX_DIMENSIONS} dimensions, found {depth}")
+    check(name, likely[0], (0,) * depth)
     for one in likely:
         try:
             array = _array(name, one, _values(name, one, depth, text))
@@ -78,7 +81,7 @@ def decode_nested(name: str, datatype: str | None, data: msgspec.Raw, limit: int
         except ProtocolError:
             if one == likely[-1]:
                 raise
-    check(name, one, array.shape, limit)
+    count(name, array.shape, limit)
     return array
 
 

@@ -69,10 +69,11 @@ def install(routes: Routes, repository: Repository, limits: Limits) -> None:
 async def _instances(request: Request, model: str, repository: Repository, limits: Limits) -> Tensors:
     card = repository.card(model)
     body = parse(_REQUEST, await read_body(request, limits))
-    given = body.instances if body.instances is not msgspec.UNSET else body.inputs
-    if isinstance(given, msgspec.UnsetType):
-        raise ProtocolError(400, "expected a list under 'instances' or 'inputs', found neither")
-    array = _tensor(card, given, limits)
+    given = [rows for rows in (body.instances, body.inputs) if isinstance(rows, msgspec.Raw)]
+    if len(given) != 1:
+        what = "both" if given else "neither"
+        raise ProtocolError(400, f"expected a list under 'instances' or 'inputs', found {what}")
+    array = _tensor(card, given[0], limits)
     name = card.inputs[0].name if card.inputs else ANY_INPUT
     inputs.check(model, card, [(name, tensors.datatype_of(array), array.shape)])
     return {name: array}

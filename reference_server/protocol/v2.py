@@ -17,7 +17,7 @@ from reference_server.models.repository import Repository
 from reference_server.protocol import binary, inputs, messages, tensors
 from reference_server.protocol.body import parse, read_body
 from reference_server.protocol.errors import ProtocolError
-from reference_server.protocol.openapi import WORK, Operation
+from reference_server.protocol.openapi import BINARY, WORK, Operation
 from reference_server.protocol.reply import JSON, encode_arrays, reply
 from reference_server.protocol.routes import Act, Routes
 
@@ -27,9 +27,7 @@ _REQUEST: Final = msgspec.json.Decoder(messages.InferRequest)
 
 
 def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits: Limits) -> None:
-    infer = Operation(
-        "V2", "Inference", messages.InferResponse, messages.InferRequest, WORK, media=(JSON, "application/octet-stream")
-    )
+    infer = Operation("V2", "Inference", messages.InferResponse, messages.InferRequest, WORK, media=(JSON, BINARY))
     routes.add_model("POST", "/infer", _infer(repository, limits), infer)
     _install_health(routes, repository, lifecycle)
     _install_models(routes, repository)
@@ -92,6 +90,8 @@ def _inputs(model: str, card: Card, asked: messages.InferRequest, data: memoryvi
     if len({tensor.name for tensor in asked.inputs}) != len(asked.inputs):
         raise ProtocolError(400, f"inputs have the same name twice: {[tensor.name for tensor in asked.inputs]}")
     inputs.check(model, card, ((tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in asked.inputs))
+    for tensor in asked.inputs:
+        tensors.check(tensor.name, tensor.datatype, tuple(tensor.shape))
     position = 0
     given: dict[str, Tensor] = {}
     for tensor in asked.inputs:
@@ -127,7 +127,7 @@ def _respond(head: dict[str, Any], asked: messages.InferRequest, answer: Answer)
     if not parts:
         return Response(text, media_type=JSON)
     length = {binary.HEADER: str(len(text))}
-    return Response(b"".join([text, *parts]), headers=length, media_type="application/octet-stream")
+    return Response(b"".join([text, *parts]), headers=length, media_type=BINARY)
 
 
 def _requested(outputs: Tensors, asked: messages.InferRequest) -> list[tuple[str, Tensor, bool]]:
