@@ -54,18 +54,21 @@ def create_app(
             # Never waits: a blocked call may outlive every limit, and what becomes of it is the lifecycle's decision.
             executor.shutdown(wait=False, cancel_futures=True)
 
-    # A redirect of /v1/models/ to /v1/models would be one more status for every client to know.
     app = FastAPI(
-        title="reference_server", version=reference_server.__version__, lifespan=lifespan, redirect_slashes=False
+        title="reference_server",
+        version=reference_server.__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,  # of /v1/models/ to /v1/models: one more status for every client to know
+        openapi_url=None,  # openapi.install has its own, and a page of documentation would load scripts from elsewhere
     )
     app.add_middleware(metrics.Metrics, record=record)
     errors.install(app)
-    openapi.install(app)
     routes = Routes(app, Gate(limits.requests))
     v2.install(routes, repository, lifecycle, limits)
     v1.install(routes, repository, limits)
     generate.install(routes, repository, lifecycle, stop, limits)
     management.install(routes, repository, lifecycle, limits, workers)
     metrics.install(routes, record, repository, lifecycle)
+    openapi.install(app)
     app.include_router(load.routes(lifecycle, executor))
     return app

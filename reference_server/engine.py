@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import json
 import logging
 import socket
 from collections.abc import Callable, Generator
@@ -20,6 +18,7 @@ from typing import Any, Final
 import uvicorn
 
 from reference_server.acceptor import Acceptor
+from reference_server.http import protocol_class
 from reference_server.inflight import Application, InFlight
 from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, State
 from reference_server.signals import SignalWatch
@@ -63,21 +62,6 @@ class Connections(set[Any]):
         while self:
             self.none_left.clear()
             await self.none_left.wait()
-
-
-@functools.cache
-def refusing_in_json(implementation: Any) -> Any:
-    """Either of uvicorn's HTTP implementations answers what is no HTTP request with text; from here it is JSON."""
-
-    class Protocol(implementation):  # type: ignore[misc]
-        def send_400_response(self, msg: str) -> None:
-            if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
-                body = json.dumps({"error": msg})
-                head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
-                self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n\r\n{body}".encode())
-            self.transport.close()
-
-    return Protocol
 
 
 class Engine(uvicorn.Server):
@@ -158,7 +142,7 @@ class Engine(uvicorn.Server):
 
     def _new_protocol(self) -> asyncio.Protocol:
         implementation: Any = self.config.http_protocol_class
-        make = refusing_in_json(implementation)
+        make = protocol_class(implementation)
         protocol: asyncio.Protocol = make(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
 from reference_server.protocol import messages
 
@@ -57,15 +58,12 @@ def _reference(kind: Any) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    def openapi() -> dict[str, Any]:
-        if not app.openapi_schema:
-            document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            _, components = msgspec.json.schema_components(messages.ALL, ref_template=REF)
-            document["components"] = {"schemas": components}
-            for item in document["paths"].values():
-                for operation in item.values():
-                    operation["responses"].pop("422", None)  # FastAPI's own; every wrong request is a 400 here
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        _, components = msgspec.json.schema_components(messages.ALL, ref_template=REF)
+        document["components"] = {"schemas": components}
+        for item in document["paths"].values():
+            for operation in item.values():
+                operation["responses"].pop("422", None)  # FastAPI's own; every wrong request is a 400 here
+        return JSONResponse(document)

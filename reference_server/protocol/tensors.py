@@ -51,7 +51,7 @@ def count(name: str, shape: tuple[int, ...], limit: int) -> int:
 
 
 def decode(name: str, datatype: str, shape: tuple[int, ...], data: msgspec.Raw, limit: int) -> NDArray[Any]:
-    """A checked tensor's JSON, nested as the shape says, or flat in row-major order. ProtocolError says what was expected and found."""
+    """A checked tensor from JSON that is nested as the shape says, or flat in row-major order."""
     elements = count(name, shape, limit)
     text = memoryview(data)
     depth, _ = _open(text)
