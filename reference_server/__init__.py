@@ -6,12 +6,12 @@ this order:
     lifecycle.py   the states, the drain limit, the exit codes: one owner, usable from every thread
     signals.py     stop signals of each platform, delivered to the lifecycle by a thread of their own
     inflight.py    ASGI middleware: counts requests, cuts them when the limit is reached
-    engine.py      uvicorn as HTTP engine only; the drain itself
+    engine.py      uvicorn as HTTP engine only (http.py); the drain itself
     worker.py      one serving process, alone or led
     workers.py     the leader: several processes on one listening socket, stopped through pipes
     acceptor.py    accepts connections, and loses none when it ends
-    settings.py    command line and environment
-    app.py         the FastAPI application: protocol/ (V1, V2, tensors, errors), models/, load.py
+    settings.py    command line and environment; limits.py and named.py (`--model`) beside it
+    app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/, load.py
     __main__.py    puts the pieces together
 
 This module imports nothing: `__main__` must get at the signals before the slow imports start.

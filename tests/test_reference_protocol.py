@@ -370,7 +370,7 @@ FAILURES: list[tuple[int, str, str, object, str]] = [
         {"inputs": [tensor("UINT64", [2**64])]},
         "out of the range of UINT64: 0 to 18446744073709551615",
     ),
-    (400, "POST", INFER, {"inputs": [tensor("UINT64", [-1])]}, "out of the range of UINT64"),
+    (400, "POST", INFER, {"inputs": [tensor("UINT64", [-1])]}, "Expected `int` >= 0 - at `$[0]`"),
     (400, "POST", INFER, {"inputs": [tensor("INT64", [2**63])]}, "out of the range of INT64"),
     (400, "POST", INFER, {"inputs": [tensor("INT32", [1.5])]}, "Expected `int`, got `float`"),
     (400, "POST", INFER, {"inputs": [tensor("BOOL", [1])]}, "Expected `bool`, got `int`"),

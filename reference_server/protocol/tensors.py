@@ -103,14 +103,16 @@ def _values(name: str, datatype: str, depth: int, text: memoryview) -> list[Any]
 
 @functools.cache
 def _decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[Any]]:
-    """Checks type and range of each element while it reads; 64 bits are left to NumPy, as msgspec's own limits end
-    at 2**63.
+    """Checks type and range of each element while it reads. The ends of 64 bits are left to NumPy: msgspec takes no
+    limit beyond 2**63. Not so the sign: NumPy before 2.0 makes 2**64 - 1 of -1.
     """
     dtype = DTYPES[datatype]
     kind: Any = {"b": bool, "i": int, "u": int, "f": float, "O": str}[dtype.kind]
     if dtype.kind in "iu" and dtype.itemsize < 8:
         limits = np.iinfo(dtype)
         kind = Annotated[int, msgspec.Meta(ge=int(limits.min), le=int(limits.max))]
+    elif dtype.kind == "u":
+        kind = Annotated[int, msgspec.Meta(ge=0)]
     for _ in range(depth):
         kind = list[kind]
     return msgspec.json.Decoder(kind)
