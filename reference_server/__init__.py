@@ -6,14 +6,14 @@ this order:
     lifecycle.py   the states, the drain limit, the exit codes: one owner, usable from every thread
     signals.py     stop signals of each platform, delivered to the lifecycle by a thread of their own
     inflight.py    ASGI middleware: counts requests, cuts them when the limit is reached
-    engine.py      uvicorn as HTTP engine only; the drain itself
+    engine.py      uvicorn as HTTP engine only (http.py); the drain itself
     worker.py      one serving process, alone or led
     workers.py     the leader: several processes on one listening socket, stopped through pipes
     acceptor.py    accepts connections, and loses none when it ends
     reports.py     what workers tell the leader of themselves
     control/       status, stop and drain without a signal
-    settings.py    command line, environment and file
-    app.py         the FastAPI application: protocol/ (V1, V2, tensors, errors), models/, load.py
+    settings.py    command line, environment and file; limits.py and named.py (`--model`) beside it
+    app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/, load.py
     __main__.py    puts the pieces together
 
 This module imports nothing: `__main__` must get at the signals before the slow imports start.

@@ -20,6 +20,8 @@ from pydantic_settings import (
 
 from reference_server import control, signals
 from reference_server.lifecycle import DEFAULT_SIGNALS, Policy
+from reference_server.limits import Limits
+from reference_server.named import read as read_model
 from reference_server.sources import DEFAULT_PORT, ENV_PREFIX, PROGRAM, BadSettings, option, read_file, variable
 
 __all__ = ["BadSettings", "Settings", "load"]
@@ -69,6 +71,12 @@ class Settings(BaseSettings):
     )
     control_address: str = Field("", description="socket or pipe of that channel; by default the port says it")
     blocking_threads: int = Field(8, ge=1, le=1024, description="threads for models and routes that block")
+    max_body_bytes: int = Field(Limits().body_bytes, ge=1, description="larger bodies are answered with 413")
+    max_tensor_elements: int = Field(Limits().tensor_elements, ge=1, description="larger tensors, too")
+    max_requests: int = Field(
+        Limits().requests, ge=1, description="for models, at a time and in each worker; more are answered with 503"
+    )
+    model: list[str] = Field([], description="serve another model, as name=package.module:Class; repeatable")
 
     @classmethod
     def settings_customise_sources(
@@ -101,6 +109,14 @@ class Settings(BaseSettings):
             control.check_address(value)
         return value
 
+    @field_validator("model")
+    @classmethod
+    def _models_readable(cls, value: list[str]) -> list[str]:
+        names = [read_model(text).name for text in value]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected each name once, found {', '.join(names)}")
+        return value
+
     @field_validator("loop")
     @classmethod
     def _loop_exists_here(cls, value: str) -> str:
@@ -109,6 +125,10 @@ class Settings(BaseSettings):
 
             loop_factory(value)
         return value
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_body_bytes, self.max_tensor_elements, self.max_requests)
 
     @property
     def policy(self) -> Policy:
