@@ -41,7 +41,7 @@ class Reference:
         self.place = place
         self.log: list[str] = []
         self._announced: queue.Queue[str] = queue.Queue()  # lines of the parent on Windows
-        self._ready = threading.Event()
+        self._logged = threading.Condition()
         self.port = 0
         command = ["-m", "reference_server", "--host", "127.0.0.1", "--port", "0", *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REFERENCE_SERVER_")}
@@ -67,19 +67,26 @@ class Reference:
     def _read_log(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.log.append(line.rstrip())
             if found := re.search(r"starting on http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found[1])
-            if "ready pid=" in line:
-                self._ready.set()
+            with self._logged:
+                self.log.append(line.rstrip())
+                self._logged.notify_all()
 
     def _read_parent(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._announced.put(line.strip())
 
-    def wait_ready(self) -> None:
-        if not self._ready.wait(START_LIMIT):
+    @property
+    def ready(self) -> int:
+        """How many processes have said that they serve."""
+        return sum("ready pid=" in line for line in self.log)
+
+    def wait_ready(self, processes: int = 1) -> None:
+        with self._logged:
+            ready = self._logged.wait_for(lambda: self.ready >= processes, START_LIMIT)
+        if not ready:
             raise Problem("\n".join([f"not ready within {START_LIMIT:g} s:", *self.log[-20:]]))
 
     def stop(self, how: str) -> float:

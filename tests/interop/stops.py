@@ -40,6 +40,7 @@ PATIENCE = 10.0  # seconds for one answer
 LATEST_STOP = 0.6  # seconds after the start of the load
 EXIT_LIMIT = {"linux": 3.0, "windows": 6.0}
 VERDICTS = ("answered", "503", "refused", "idle", "crossed", "half sent", "cut")
+SHOWN = 3  # lines for one stop; the log has them all
 BAD = ("half sent", "cut")
 
 
@@ -245,7 +246,7 @@ def stop_once(server: Reference, seed: str) -> Stop:
         thread.start()
     time.sleep(dice.uniform(0, LATEST_STOP))
     load.stopping.set()
-    ready = sum("ready pid=" in line for line in server.log)
+    ready = server.ready
     asked = server.stop(how)
     code, left, ended = server.ended()
     free = port_is_free(server.port)
@@ -291,18 +292,21 @@ def period(attempt: Attempt, asked: float) -> str:
 
 def run(place: str, workers: int, times: int, seed: int, log: Path) -> bool:
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    stops, complaints, shown = [], 0, 0
+    stops, complaints = [], 0
     for number in range(times):
         with reference(place, "--workers", str(workers)) as server:
+            if number % 2:  # the others may be stopped while a worker is still starting
+                server.wait_ready(workers)
             stop = stop_once(server, f"{seed}/{workers}/{number}")
         stops.append(stop)
         counts.update((period(attempt, stop.asked), attempt.verdict) for attempt in stop.attempts)
         bad = [attempt for attempt in stop.attempts if attempt.verdict in BAD or attempt.verdict == "crossed"]
         texts = [*stop.complaints, *(described(attempt, stop) for attempt in bad)]
         complaints += bool(stop.complaints) or any(attempt.verdict in BAD for attempt in bad)
-        for text in texts:
-            shown += 1
+        for text in texts[:SHOWN]:
             print(f"  stop {number} ({stop.how}, {stop.ready} of {workers} ready): {text}", flush=True)
+        if len(texts) > SHOWN:
+            print(f"  … and {len(texts) - SHOWN} more")
         if texts:
             with log.open("a") as file:
                 print(f"{place}, {workers} workers, seed {seed}, stop {number}", *texts, *server.log, sep="\n", file=file)
