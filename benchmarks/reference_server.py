@@ -1,9 +1,9 @@
 """V2 inference of the reference server beside KServe's newest: `python benchmarks/reference_server.py`. Linux only.
 
-Both serve an identity model one process each and get the same JSON, an FP32 tensor [1, 64], in turns of a second or two;
-what counts are the ratios, and of them the one of CPU time, which other work on the machine disturbs least. The load
-comes from one thread with an epoll and prepared bytes; its share of the time is printed. Then: start-up to ready, stop
-when idle (goal: 50 ms from the signal to the exit), and resident memory up to 100,000 requests (goal: flat).
+Both serve an identity model with one process and get the same JSON, an FP32 tensor [1, 64], in short turns. What counts
+are the ratios, and of them the one of CPU time, which other work on the machine disturbs least. The load comes from one
+thread with an epoll and prepared bytes; its share of the time is printed. Then: start-up to ready, stop when idle
+(goal: 50 ms from the signal to the exit), and resident memory up to 100,000 requests (goal: flat).
 
 KServe is installed into an environment of its own, which is used again: `--kserve-python` names another.
 """
@@ -40,6 +40,16 @@ class Target:
     port: int
     pid: int
     model: str
+
+
+@dataclass(frozen=True)
+class Started:
+    process: subprocess.Popen[bytes]
+    port: int
+    seconds: float  # until it said that it is ready
+
+    def target(self, name: str, model: str = "identity") -> Target:
+        return Target(name, self.port, self.process.pid, model)
 
 
 @dataclass(frozen=True)
@@ -128,21 +138,20 @@ def resident_megabytes(pid: int) -> float:
 
 
 @contextmanager
-def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """A server, and how long it took until it said that it is ready. `{port}` in its command is a free port."""
+def started(command: list[str]) -> Iterator[Started]:
+    """A ready server. `{port}` in its command is a free port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     begun = time.perf_counter()
     argv = [part.format(port=port) for part in command]
     process = subprocess.Popen(argv, cwd=HERE.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process.port = port
     try:
         while not is_ready(port):
             if process.poll() is not None:
                 raise SystemExit(f"{' '.join(argv)} ended with {process.returncode}")
             time.sleep(0.002)
-        yield process, time.perf_counter() - begun
+        yield Started(process, port, time.perf_counter() - begun)
     finally:
         process.kill()
         process.wait()
@@ -225,10 +234,10 @@ def starts_and_stops(commands: dict[str, list[str]], rounds: int) -> None:
     stops: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
-            with started(command) as (process, seconds):
-                starts[name].append(seconds * 1e3)
+            with started(command) as server:
+                starts[name].append(server.seconds * 1e3)
                 time.sleep(0.3)  # idle
-                stops[name].append(stop_seconds(process) * 1e3)
+                stops[name].append(stop_seconds(server.process) * 1e3)
     print(f"\n{'':26}{'start to ready':>24}{'idle stop':>24}     median (best) of {rounds}")
     for name in commands:
         shown = [f"{statistics.median(each):.0f} ({min(each):.0f}) ms" for each in (starts[name], stops[name])]
@@ -247,8 +256,8 @@ def memory(target: Target, requests: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of load in each turn")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=0.6, help="of load in each turn")
     parser.add_argument("--requests", type=int, default=MANY, help="for the memory")
     parser.add_argument("--kserve-python", type=Path)
     options = parser.parse_args()
@@ -256,15 +265,12 @@ def main() -> None:
         "reference server": [sys.executable, "-m", "reference_server", "--port", "{port}"],
         KSERVE: [str(kserve_python(options.kserve_python)), str(HERE / "kserve_identity.py"), "{port}"],
     }
-    with started(commands["reference server"]) as (ours, _), started(commands[KSERVE]) as (theirs, _):
-        targets = [Target("reference server", ours.port, ours.pid, "identity")]
-        targets += [
-            Target(f"{KSERVE} {model}", theirs.port, theirs.pid, model) for model in ("identity", "passthrough")
-        ]
-        side_by_side(targets, options.rounds, options.seconds)
-    starts_and_stops(commands, options.rounds)
-    with started(commands["reference server"]) as (ours, _):
-        memory(Target("reference server", ours.port, ours.pid, "identity"), options.requests)
+    with started(commands["reference server"]) as ours, started(commands[KSERVE]) as theirs:
+        targets = [theirs.target(f"{KSERVE} {model}", model) for model in ("identity", "passthrough")]
+        side_by_side([ours.target("reference server"), *targets], options.rounds, options.seconds)
+    starts_and_stops(commands, min(options.rounds, 5))
+    with started(commands["reference server"]) as ours:
+        memory(ours.target("reference server"), options.requests)
 
 
 if __name__ == "__main__":
