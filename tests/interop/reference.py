@@ -42,6 +42,7 @@ class Reference:
         self.log: list[str] = []
         self._announced: queue.Queue[str] = queue.Queue()  # lines of the parent on Windows
         self._logged = threading.Condition()
+        self._over = False
         self.port = 0
         command = ["-m", "reference_server", "--host", "127.0.0.1", "--port", "0", *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REFERENCE_SERVER_")}
@@ -77,6 +78,11 @@ class Reference:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._announced.put(line.strip())
+            if line.startswith("exit "):
+                break
+        with self._logged:
+            self._over = True
+            self._logged.notify_all()
 
     @property
     def ready(self) -> int:
@@ -85,9 +91,9 @@ class Reference:
 
     def wait_ready(self, processes: int = 1) -> None:
         with self._logged:
-            ready = self._logged.wait_for(lambda: self.ready >= processes, START_LIMIT)
-        if not ready:
-            raise Problem("\n".join([f"not ready within {START_LIMIT:g} s:", *self.log[-20:]]))
+            self._logged.wait_for(lambda: self._over or self.ready >= processes, START_LIMIT)
+        if self.ready < processes:
+            raise Problem("\n".join([f"ended or not ready within {START_LIMIT:g} s:", *self.log[-20:]]))
 
     def stop(self, how: str) -> float:
         """Asks the server to stop; the moment just before it was asked."""
@@ -171,6 +177,7 @@ def windows_python() -> str:
 
 def install_windows_site() -> None:
     """What the server needs, into a site of the lab's Python; a moment if it is there already."""
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["reference"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["reference"]]
     windows_python()
-    subprocess.run([str(WINELAB), "pip", WINDOWS_PYTHON, "--site", SITE, *extra], check=True, timeout=600)
+    subprocess.run([str(WINELAB), "pip", WINDOWS_PYTHON, "--site", SITE, *wanted], check=True, timeout=600)
