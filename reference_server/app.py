@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
@@ -11,20 +12,40 @@ from fastapi import FastAPI
 import reference_server
 from reference_server import load
 from reference_server.lifecycle import Lifecycle
-from reference_server.models import Model, Repository
+from reference_server.limits import Limits
+from reference_server.models import Model
 from reference_server.models.identity import Identity
 from reference_server.models.iris import Iris
+from reference_server.models.ngram import Ngram
+from reference_server.models.repository import Repository
 from reference_server.models.sleeper import Sleeper
-from reference_server.protocol import errors, v1, v2
+from reference_server.protocol import errors, generate, management, metrics, openapi, v1, v2
+from reference_server.protocol.routes import Gate, Routes
 
 
-def create_app(lifecycle: Lifecycle, models: tuple[Model, ...] | None = None, *, blocking_threads: int = 8) -> FastAPI:
-    """Usable under any ASGI server that runs the lifespan; its readiness tells the state of `lifecycle`."""
+def create_app(
+    lifecycle: Lifecycle,
+    models: Mapping[str, Model] | None = None,
+    *,
+    blocking_threads: int = 8,
+    limits: Limits | None = None,
+    workers: int = 1,
+) -> FastAPI:
+    """Usable under any ASGI server that runs the lifespan; its readiness tells the state of `lifecycle`.
+
+    `models` are served beside the embedded ones, or instead of those of the same name.
+    """
+    limits = limits or Limits()
     executor = ThreadPoolExecutor(blocking_threads, thread_name_prefix="blocking")
-    repository = Repository(models if models is not None else (Identity(), Iris(), Sleeper()), executor)
+    embedded: dict[str, Model] = {"identity": Identity(), "iris": Iris(), "ngram": Ngram(), "sleeper": Sleeper()}
+    repository = Repository({**embedded, **(models or {})}, executor)
+    record = metrics.Record(repository.names)
+    stop = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        lifecycle.listen(lambda: loop.call_soon_threadsafe(stop.set))
         try:
             await repository.load_all()
             yield
@@ -33,9 +54,21 @@ def create_app(lifecycle: Lifecycle, models: tuple[Model, ...] | None = None, *,
             # Never waits: a blocked call may outlive every limit, and what becomes of it is the lifecycle's decision.
             executor.shutdown(wait=False, cancel_futures=True)
 
-    app = FastAPI(title="reference_server", version=reference_server.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="reference_server",
+        version=reference_server.__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,  # of /v1/models/ to /v1/models: one more status for every client to know
+        openapi_url=None,  # openapi.install has its own, and a page of documentation would load scripts from elsewhere
+    )
+    app.add_middleware(metrics.Metrics, record=record)
     errors.install(app)
-    app.include_router(v1.routes(repository))
-    app.include_router(v2.routes(repository, lifecycle))
+    routes = Routes(app, Gate(limits.requests))
+    v2.install(routes, repository, lifecycle, limits)
+    v1.install(routes, repository, limits)
+    generate.install(routes, repository, lifecycle, stop, limits)
+    management.install(routes, repository, lifecycle, limits, workers)
+    metrics.install(routes, record, repository, lifecycle)
+    openapi.install(app)
     app.include_router(load.routes(lifecycle, executor))
     return app

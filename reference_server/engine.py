@@ -18,6 +18,7 @@ from typing import Any, Final
 import uvicorn
 
 from reference_server.acceptor import Acceptor
+from reference_server.http import protocol_class
 from reference_server.inflight import Application, InFlight
 from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, State
 from reference_server.signals import SignalWatch
@@ -140,7 +141,8 @@ class Engine(uvicorn.Server):
         task.add_done_callback(self._adopting.discard)
 
     def _new_protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
+        implementation: Any = self.config.http_protocol_class
+        make = protocol_class(implementation)
         protocol: asyncio.Protocol = make(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, Settings
 
 from reference_server import signals
 from reference_server.lifecycle import DEFAULT_SIGNALS, Policy
+from reference_server.limits import Limits
+from reference_server.named import read as read_model
 
 ENV_PREFIX = "REFERENCE_SERVER_"
 
@@ -57,11 +59,25 @@ class Settings(BaseSettings):
         description="what a further stop does while draining; auto: an interrupt forces, a terminate is ignored",
     )
     blocking_threads: int = Field(8, ge=1, le=1024, description="threads for models and routes that block")
+    max_body_bytes: int = Field(Limits().body_bytes, ge=1, description="larger bodies are answered with 413")
+    max_tensor_elements: int = Field(Limits().tensor_elements, ge=1, description="larger tensors, too")
+    max_requests: int = Field(
+        Limits().requests, ge=1, description="for models, at a time and in each worker; more are answered with 503"
+    )
+    model: list[str] = Field([], description="serve another model, as name=package.module:Class; repeatable")
 
     @field_validator("signals")
     @classmethod
     def _known_signals(cls, value: str) -> str:
         signals.choose(value)
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _models_readable(cls, value: list[str]) -> list[str]:
+        names = [read_model(text).name for text in value]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected each name once, found {', '.join(names)}")
         return value
 
     @field_validator("loop")
@@ -72,6 +88,10 @@ class Settings(BaseSettings):
 
             loop_factory(value)
         return value
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_body_bytes, self.max_tensor_elements, self.max_requests)
 
     @property
     def policy(self) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import socket
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from reference_server import logs, workers
-from reference_server.lifecycle import EXIT_CUT, WATCHDOG_SECONDS, Lifecycle, leave
+from reference_server.lifecycle import EXIT_CUT, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
@@ -28,9 +29,23 @@ def serve_models(
     # Here, since the leader needs neither FastAPI nor uvicorn nor NumPy.
     from reference_server.app import create_app
     from reference_server.engine import serve
+    from reference_server.named import ModelError, find, read
+
+    try:
+        models = find(map(read, settings.model))
+    except ModelError as error:
+        logging.getLogger("reference_server").error("%s", error)
+        lifecycle.mark_stopped(EXIT_START_FAILED)
+        return EXIT_START_FAILED
 
     def make() -> Any:
-        return create_app(lifecycle, blocking_threads=settings.blocking_threads)
+        return create_app(
+            lifecycle,
+            models,
+            blocking_threads=settings.blocking_threads,
+            limits=settings.limits,
+            workers=settings.workers,
+        )
 
     code = serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
     if code == EXIT_CUT:

@@ -1,10 +1,9 @@
-"""The reference server: what it answers, what it makes of its settings, and how real processes of it stop."""
+"""The reference server: what it makes of its settings, and how real processes of it stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -21,7 +20,6 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
-import httpx
 
 from reference_server import lifecycle as lifecycle_module
 from reference_server import signals, workers
@@ -30,177 +28,6 @@ from reference_server.settings import BadSettings, load
 
 ROOT = Path(__file__).parent.parent
 INFER = "/v2/models/identity/infer"
-
-
-# --- Protocols, in process ------------------------------------------------------------------------------------------
-
-
-class Client:
-    """The application without a server: its lifespan, and requests straight to its ASGI interface."""
-
-    def __init__(self, lifecycle: Lifecycle) -> None:
-        from reference_server.app import create_app
-
-        self._app = create_app(lifecycle)
-        self._runner = asyncio.Runner()
-        self._lifespan = self._app.router.lifespan_context(self._app)
-
-    def __enter__(self) -> Client:
-        self._runner.run(self._lifespan.__aenter__())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._runner.run(self._lifespan.__aexit__(None, None, None))
-        self._runner.close()
-
-    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-                return await client.request(method, path, **how)
-
-        return self._runner.run(ask())
-
-    def get(self, path: str) -> httpx.Response:
-        return self.request("GET", path)
-
-    def post(self, path: str, body: object) -> httpx.Response:
-        # No Content-Type, as tritonclient sends it.
-        return self.request("POST", path, content=body if isinstance(body, bytes) else json.dumps(body).encode())
-
-
-@pytest.fixture(scope="module")
-def lifecycle() -> Lifecycle:
-    lifecycle = Lifecycle()
-    lifecycle.mark_ready()
-    return lifecycle
-
-
-@pytest.fixture(scope="module")
-def client(lifecycle: Lifecycle) -> Iterator[Client]:
-    with Client(lifecycle) as client:
-        yield client
-
-
-def tensor(datatype: str, data: list[Any], shape: list[int] | None = None, name: str = "x") -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [len(data)] if shape is None else shape, "data": data}
-
-
-def test_v1(client: Client) -> None:
-    assert client.get("/").json() == {"status": "alive"}
-    assert client.get("/v1/models").json() == {"models": ["identity", "iris", "sleeper"]}
-    assert client.get("/v1/models/iris").json() == {"name": "iris", "ready": True}
-    flowers = [[5.1, 3.5, 1.4, 0.2], [5.0, 2.0, 3.5, 1.0], [6.7, 3.1, 5.6, 2.4]]
-    assert client.post("/v1/models/iris:predict", {"instances": flowers}).json() == {"predictions": [0, 1, 2]}
-    for instances in ([[1, 2], [3, 4]], [1.5], ["a", "b"], [[True], [False]], []):
-        answer = client.post("/v1/models/identity:predict", {"inputs": instances})
-        assert answer.json() == {"predictions": instances}
-
-
-def test_v2_metadata(client: Client) -> None:
-    assert client.get("/v2/health/live").json() == {"live": True}
-    assert client.get("/v2/health/ready").json() == {"ready": True}
-    assert client.get("/v2").json() == client.get("/v2/").json()
-    assert client.get("/v2").json()["name"] == "reference_server"
-    card = client.get("/v2/models/sleeper/versions/1").json()
-    assert card["inputs"] == [{"name": "seconds", "datatype": "FP64", "shape": [-1]}]
-    assert client.get("/v2/models/sleeper/ready").json() == {"name": "sleeper", "ready": True}
-
-
-@pytest.mark.parametrize(
-    ("datatype", "data"),
-    [("BOOL", [True, False]), ("BYTES", ["", "schön"]), ("FP16", [0.5, -2.0]), ("FP32", [0.5, 3]), ("FP64", [1e300, 0])]
-    + [(f"INT{bits}", [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]) for bits in (8, 16, 32, 64)]
-    + [(f"UINT{bits}", [0, 2**bits - 1]) for bits in (8, 16, 32, 64)],
-)
-def test_every_datatype_flat_and_nested(client: Client, datatype: str, data: list[Any]) -> None:
-    for given, shape in ((data, [2]), (data, [1, 2]), ([data], [1, 2]), ([[item] for item in data], [2, 1]), ([], [0])):
-        body = {"id": "seven", "inputs": [tensor(datatype, given, shape)]}
-        answer = client.post(INFER, body)
-        assert answer.status_code == 200, answer.text
-        flat = data if given else []
-        expected = {"name": "x", "datatype": datatype, "shape": shape, "data": flat}
-        assert answer.json() == {"model_name": "identity", "model_version": "1", "id": "seven", "outputs": [expected]}
-
-
-def test_v2_requested_outputs(client: Client) -> None:
-    flowers = tensor("FP64", [5.1, 3.5, 1.4, 0.2], [1, 4], "flowers")
-    answer = client.post("/v2/models/iris/infer", {"inputs": [flowers], "outputs": [{"name": "class"}]})
-    assert answer.json()["outputs"] == [{"name": "class", "datatype": "INT64", "shape": [1], "data": [0]}]
-    assert "id" not in answer.json()
-
-
-IRIS = "/v2/models/iris/infer"
-FAILURES: list[tuple[int, str, str, object, str]] = [
-    (404, "GET", "/nothing", None, "Not Found"),
-    (405, "GET", INFER, None, "Method Not Allowed"),
-    (404, "GET", "/v1/models/nobody", None, "model 'nobody' not found; this server has identity, iris, sleeper"),
-    (404, "POST", "/v1/models/nobody:predict", {"instances": [1]}, "not found"),
-    (404, "GET", "/v2/models/iris/versions/9", None, "no version '9', only 1"),
-    (404, "POST", "/v2/models/nobody/infer", {"inputs": []}, "not found"),
-    (400, "GET", "/slow?seconds=-1", None, "query.seconds"),
-    (400, "GET", "/slow?seconds=nan", None, "query.seconds"),
-    (400, "POST", INFER, b"{", "JSON"),
-    (400, "POST", INFER, b"", "JSON"),
-    (400, "POST", INFER, b"\xff", "JSON"),
-    (400, "POST", INFER, b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[NaN]}]}', "out of the range"),
-    (400, "POST", INFER, {"inputs": []}, "inputs"),
-    (400, "POST", INFER, {"inputs": [{"name": "x"}]}, "inputs.0.shape"),
-    (400, "POST", INFER, {"inputs": [tensor("FP8", [1])]}, "unknown datatype 'FP8'; known are BOOL"),
-    (400, "POST", INFER, {"inputs": [tensor("FP32", [1, 2, 3], [2, 2])]}, "(4 elements), found [3] (3 elements)"),
-    (400, "POST", INFER, {"inputs": [tensor("FP32", [[1, 2]], [2, 1])]}, "expected shape [2, 1]"),
-    (400, "POST", INFER, {"inputs": [tensor("FP32", [[1], [1, 2]], [3])]}, "not rectangular"),
-    (400, "POST", INFER, {"inputs": [tensor("INT8", [300])]}, "out of the range of INT8: -128 to 127"),
-    (400, "POST", INFER, {"inputs": [tensor("UINT64", [2**64])]}, "does not fit datatype UINT64"),
-    (400, "POST", INFER, {"inputs": [tensor("INT32", [1.5])]}, "found floating-point numbers"),
-    (400, "POST", INFER, {"inputs": [tensor("INT32", ["1"])]}, "found strings"),
-    (400, "POST", INFER, {"inputs": [tensor("FP16", [1e6])]}, "out of the range of FP16"),
-    (400, "POST", INFER, {"inputs": [tensor("BYTES", [1])]}, "BYTES in JSON are strings"),
-    (400, "POST", INFER, {"inputs": [tensor("FP32", [1]), tensor("FP32", [1])]}, "same name twice"),
-    (400, "POST", INFER, {"inputs": [tensor("FP32", [1])], "outputs": [{"name": "y"}]}, "outputs ['y'] requested"),
-    (400, "POST", IRIS, {"inputs": [tensor("FP64", [1])]}, "takes inputs ['flowers'], found ['x']"),
-    (
-        400,
-        "POST",
-        IRIS,
-        {"inputs": [tensor("FP64", [1], [1, 1], "flowers")]},
-        "expected FP64 [-1, 4], found FP64 [1, 1]",
-    ),
-    (400, "POST", "/v2/models/sleeper/infer", {"inputs": [tensor("FP64", [-1], name="seconds")]}, "not be negative"),
-    (400, "POST", "/v1/models/iris:predict", {}, "under 'instances' or 'inputs', found neither"),
-    (400, "POST", "/v1/models/iris:predict", {"instances": [[1], [1, 2]]}, "not rectangular"),
-    (400, "POST", "/v1/models/iris:predict", {"instances": [[1, 2]]}, "expected FP64 [-1, 4], found FP64 [1, 2]"),
-    (400, "POST", "/v1/models/identity:predict", {"instances": [{"a": 1}]}, "must be numbers, booleans or strings"),
-]
-
-
-@pytest.mark.parametrize(("status", "method", "path", "body", "part"), FAILURES)
-def test_failures_are_one_sentence(
-    client: Client, status: int, method: str, path: str, body: object, part: str
-) -> None:
-    answer = client.get(path) if method == "GET" else client.post(path, body)
-    assert answer.status_code == status
-    assert list(answer.json()) == ["error"]
-    assert part in answer.json()["error"]
-
-
-def test_readiness_follows_the_lifecycle() -> None:
-    lifecycle = Lifecycle()
-    with Client(lifecycle) as client:
-        readiness: list[tuple[int, bool]] = []
-
-        def ask() -> None:
-            answer = client.get("/v2/health/ready")
-            readiness.append((answer.status_code, answer.json()["ready"]))
-
-        ask()
-        lifecycle.mark_ready()
-        ask()
-        lifecycle.request_stop("the test")
-        ask()
-        assert client.get("/v2/health/live").json() == {"live": True}
-        assert client.get("/v2/models/iris/ready").status_code == 200, "models serve to the end of the drain"
-    assert readiness == [(503, False), (200, True), (503, False)]
 
 
 # --- Settings and signals -------------------------------------------------------------------------------------------
@@ -452,7 +279,7 @@ def status(answer: bytes) -> int:
 
 
 posix = pytest.mark.posix
-BODY = json.dumps({"inputs": [tensor("FP32", [1, 2, 3])]}).encode()
+BODY = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [3], "data": [1, 2, 3]}]}'
 
 
 @posix

@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-Body = TypeVar("Body", bound=BaseModel)
+LONGEST: Final = 500  # of a message: it may repeat what the client sent
 
 
 class ProtocolError(Exception):
     """A request that cannot be served: an HTTP status and one sentence for the client."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message if len(message) <= LONGEST else f"{message[:LONGEST]}…")
         self.status = status
+        self.headers = headers
 
 
-async def parse(request: Request, model: type[Body]) -> Body:
-    """Reads the body as JSON whatever its Content-Type is: tritonclient sends none."""
-    try:
-        return model.model_validate_json(await request.body())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ProtocolError(400, _sentence(first["loc"], first["msg"])) from None
-
-
-def _sentence(location: tuple[int | str, ...], message: str) -> str:
-    where = ".".join(str(part) for part in location)
-    return f"{where}: {message}" if where else message
-
-
-def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": message}, status, headers)
 
 
 def install(app: FastAPI) -> None:
     @app.exception_handler(ProtocolError)
     async def protocol_error(_: Request, error: ProtocolError) -> Response:
-        return _answer(error.status, str(error))
+        return _answer(error.status, str(error), error.headers)
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> Response:
-        return _answer(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
+        return _answer(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _answer(400, _sentence(tuple(first["loc"]), str(first["msg"])))
+        return _answer(400, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:

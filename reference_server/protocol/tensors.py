@@ -1,11 +1,14 @@
-"""V2 tensors in JSON, to NumPy arrays and back."""
+"""V2 tensors in JSON, to NumPy arrays and back. Binary ones are in binary.py."""
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,68 +22,126 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
 }
 DATATYPES: Final[Mapping[np.dtype[Any], str]] = {dtype: name for name, dtype in DTYPES.items()}
 
-# Kinds of the array that NumPy makes of plain JSON values, by what they may become. "O": integers beyond 64 bits.
-_FROM_KINDS: Final = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+MAX_DIMENSIONS: Final = 32  # NumPy's limit before 2.0
+
+_OPENING: Final = re.compile(rb"([\s\[]*)(.?)", re.DOTALL)
+# What an element's first character says of its datatype, the narrowest first.
+_LOOKS_LIKE: Final[Mapping[bytes, tuple[str, ...]]] = {
+    b'"': ("BYTES",),
+    **dict.fromkeys((b"t", b"f"), ("BOOL",)),
+    **dict.fromkeys((b"-", *(b"%d" % digit for digit in range(10))), ("INT64", "UINT64", "FP64")),
+    b"]": ("FP64",),
+}
 
 
-def decode(name: str, datatype: str, shape: tuple[int, ...], data: list[Any]) -> NDArray[Any]:
-    """Data nested as the shape says, or flat in row-major order. ProtocolError 400 says what was expected and found."""
+def check(name: str, datatype: str, shape: tuple[int, ...]) -> None:
+    """ProtocolError unless there can be such a tensor."""
     if datatype not in DTYPES:
-        raise _wrong(name, f"unknown datatype {datatype!r}; known are {', '.join(DTYPES)}")
-    if any(length < 0 for length in shape):
-        raise _wrong(name, f"shape {list(shape)} has a negative length")
-    try:
-        plain = np.array(data, dtype=object if datatype == "BYTES" else None)
-        if datatype == "UINT64" and plain.dtype.kind == "f":
-            plain = _large_integers(np.array(data, dtype=object), plain)
-    except (ValueError, OverflowError):
-        raise _wrong(name, "data is not rectangular") from None
-    if plain.shape != shape and not (plain.ndim == 1 and plain.size == math.prod(shape)):
-        wanted = f"shape {list(shape)}, nested or flat ({math.prod(shape)} elements)"
-        raise _wrong(name, f"expected {wanted}, found {list(plain.shape)} ({plain.size} elements)")
-    return _convert(name, datatype, plain).reshape(shape)
+        raise wrong(name, f"unknown datatype {datatype!r}; known are {', '.join(DTYPES)}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise wrong(name, f"at most {MAX_DIMENSIONS} dimensions, found {len(shape)}")
 
 
-def _convert(name: str, datatype: str, plain: NDArray[Any]) -> NDArray[Any]:
-    dtype = DTYPES[datatype]
-    if datatype == "BYTES":
-        return _to_bytes(name, plain)
-    if plain.size == 0:
-        return plain.astype(dtype)
-    if plain.dtype.kind not in _FROM_KINDS[dtype.kind]:
-        raise _wrong(name, f"data does not fit datatype {datatype}: found {_kind(plain)}")
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if int(plain.min()) < limits.min or int(plain.max()) > limits.max:
-            raise _wrong(name, f"data out of the range of {datatype}: {limits.min} to {limits.max}")
-    with np.errstate(over="ignore"):
-        array = plain.astype(dtype)
-    if dtype.kind == "f" and not np.isfinite(array).all():
-        raise _wrong(name, f"data out of the range of {datatype}")
+def count(name: str, shape: tuple[int, ...], limit: int) -> int:
+    """The number of elements; ProtocolError 413 if it is past the limit."""
+    elements = math.prod(shape)
+    if elements > limit:
+        raise ProtocolError(413, f"tensor {name!r} has {elements} elements; the limit of this server is {limit}")
+    return elements
+
+
+def decode(name: str, datatype: str, shape: tuple[int, ...], data: msgspec.Raw, limit: int) -> NDArray[Any]:
+    """A checked tensor from JSON that is nested as the shape says, or flat in row-major order."""
+    elements = count(name, shape, limit)
+    text = memoryview(data)
+    depth, _ = _open(text)
+    if depth == 0 or depth not in (1, len(shape)):
+        raise wrong(name, f"expected data nested as {list(shape)} or flat ({elements} elements), found {depth} levels")
+    values = _values(name, datatype, depth, text)
+    if depth == 1 and len(values) != elements:
+        raise wrong(name, f"expected {elements} elements for shape {list(shape)}, found {len(values)}")
+    array = _array(name, datatype, values)
+    if depth > 1 and array.shape != shape:
+        raise wrong(name, f"expected data of shape {list(shape)}, found {list(array.shape)}")
+    return array.reshape(shape)
+
+
+def decode_nested(name: str, datatype: str | None, data: msgspec.Raw, limit: int) -> NDArray[Any]:
+    """JSON whose nesting is the shape; without a datatype it is what the data looks like."""
+    text = memoryview(data)
+    depth, first = _open(text)
+    likely = (datatype,) if datatype else _LOOKS_LIKE.get(first, ())
+    if not depth or not likely:
+        raise wrong(name, "expected numbers, booleans or strings, in lists")
+    check(name, likely[0], (0,) * depth)
+    for one in likely:
+        try:
+            array = _array(name, one, _values(name, one, depth, text))
+            break
+        except ProtocolError:
+            if one == likely[-1]:
+                raise
+    count(name, array.shape, limit)
     return array
 
 
-def _large_integers(exact: NDArray[Any], plain: NDArray[Any]) -> NDArray[Any]:
-    """NumPy makes floats of integers that lie on both sides of 2**63."""
-    fits = all(type(item) is int and 0 <= item < 2**64 for item in exact.ravel())
-    return exact.astype(np.uint64) if fits else plain
+def _open(text: memoryview) -> tuple[int, bytes]:
+    """How many lists begin at once, and what comes after."""
+    opening = _OPENING.match(text)
+    assert opening is not None
+    return opening[1].count(b"["), opening[2]
 
 
-def _to_bytes(name: str, plain: NDArray[Any]) -> NDArray[Any]:
-    flat = plain.ravel()
-    if not all(isinstance(item, str) for item in flat):
-        raise _wrong(name, "BYTES in JSON are strings")
-    array = np.empty(flat.size, dtype=object)
-    array[:] = [item.encode("utf-8", "surrogatepass") for item in flat]
-    return array.reshape(plain.shape)
+def _values(name: str, datatype: str, depth: int, text: memoryview) -> list[Any]:
+    try:
+        return _decoder(datatype, depth).decode(text)
+    except msgspec.DecodeError as error:
+        raise wrong(name, f"data of {datatype}: {error}") from None
+    except UnicodeDecodeError:
+        raise wrong(name, "data is not UTF-8") from None
 
 
-def _kind(plain: NDArray[Any]) -> str:
-    kinds = {"b": "booleans", "i": "integers", "u": "integers", "f": "floating-point numbers", "U": "strings"}
-    return kinds.get(plain.dtype.kind, "values that are no numbers, or too large ones")
+@functools.cache
+def _decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[Any]]:
+    """Checks type and range of each element while it reads; 64 bits are left to NumPy, as msgspec's own limits end
+    at 2**63.
+    """
+    dtype = DTYPES[datatype]
+    kind: Any = {"b": bool, "i": int, "u": int, "f": float, "O": str}[dtype.kind]
+    if dtype.kind in "iu" and dtype.itemsize < 8:
+        limits = np.iinfo(dtype)
+        kind = Annotated[int, msgspec.Meta(ge=int(limits.min), le=int(limits.max))]
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind)
 
 
-def _wrong(name: str, what: str) -> ProtocolError:
+def _array(name: str, datatype: str, values: list[Any]) -> NDArray[Any]:
+    dtype = DTYPES[datatype]
+    try:
+        if datatype in ("FP16", "FP32"):
+            with np.errstate(over="ignore"):
+                array = np.array(values, dtype)
+            if not np.isfinite(array).all():
+                raise wrong(name, f"data out of the range of {datatype}")
+            return array
+        return _to_bytes(np.array(values, dtype)) if datatype == "BYTES" else np.array(values, dtype)
+    except OverflowError:
+        limits = np.iinfo(dtype)
+        raise wrong(name, f"data out of the range of {datatype}: {limits.min} to {limits.max}") from None
+    except ValueError:
+        raise wrong(name, "data is not rectangular") from None
+
+
+def _to_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    flat = array.ravel()
+    if any(isinstance(item, list) for item in flat):
+        raise ValueError("lists of different lengths")
+    flat[:] = [item.encode() for item in flat]
+    return flat.reshape(array.shape)
+
+
+def wrong(name: str, what: str) -> ProtocolError:
     return ProtocolError(400, f"tensor {name!r}: {what}")
 
 
@@ -91,14 +152,20 @@ def datatype_of(array: NDArray[Any]) -> str:
     return DATATYPES[array.dtype]
 
 
-def encode(array: NDArray[Any]) -> list[Any]:
-    """Flat, in row-major order. ProtocolError where JSON has no way to write the values."""
+def encode(name: str, array: NDArray[Any]) -> NDArray[Any] | list[Any]:
+    """As orjson takes it. ProtocolError where JSON has no way to write the values."""
     if array.dtype == object:
         try:
-            return [bytes(item).decode() for item in array.ravel()]
+            return _to_strings(array)
         except UnicodeDecodeError:
-            raise ProtocolError(400, "an output is not UTF-8, so it cannot be sent as JSON") from None
+            raise ProtocolError(400, f"output {name!r} is not UTF-8: JSON cannot carry it, binary data can") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ProtocolError(400, "an output is not finite, so it cannot be sent as JSON")
-    values: list[Any] = array.ravel().tolist()
-    return values
+        raise ProtocolError(400, f"output {name!r} is not finite: JSON cannot carry it, binary data can")
+    return np.ascontiguousarray(array)
+
+
+def _to_strings(array: NDArray[Any]) -> list[Any]:
+    strings = np.empty(array.shape, dtype=object)
+    strings.reshape(-1)[:] = [bytes(item).decode() for item in array.reshape(-1)]
+    nested: list[Any] = strings.tolist()
+    return nested

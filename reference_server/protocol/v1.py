@@ -2,75 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import numpy as np
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
-from reference_server.models import Card, Repository, TensorSpec, check_inputs
-from reference_server.protocol import tensors
-from reference_server.protocol.errors import ProtocolError, parse
+from reference_server.limits import Limits
+from reference_server.models import Card, Tensor, Tensors
+from reference_server.models.repository import Repository
+from reference_server.protocol import inputs, messages, tensors
+from reference_server.protocol.body import parse, read_body
+from reference_server.protocol.errors import ProtocolError
+from reference_server.protocol.openapi import WORK, Operation
+from reference_server.protocol.reply import reply, reply_arrays
+from reference_server.protocol.routes import Name, Routes
 
-ANY_INPUT = TensorSpec("instances", "FP64", (-1,))
+ANY_INPUT: Final = "instances"
+
+_REQUEST: Final = msgspec.json.Decoder(messages.Instances)
 
 
-class PredictRequest(BaseModel):
-    """`inputs` is another name for `instances`."""
+def install(routes: Routes, repository: Repository, limits: Limits) -> None:
+    async def alive(request: Request) -> Response:
+        return reply(messages.Alive("alive"))
 
-    instances: list[Any] | None = None
-    inputs: list[Any] | None = None
+    async def models(request: Request) -> Response:
+        return reply(messages.ModelNames(repository.names))
 
-
-def routes(repository: Repository) -> APIRouter:
-    router = APIRouter(tags=["V1"])
-
-    @router.get("/")
-    async def alive() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @router.get("/v1/models")
-    async def models() -> dict[str, list[str]]:
-        return {"models": repository.names}
-
-    @router.get("/v1/models/{model}")
-    async def status(model: str) -> Response:
-        repository.card(model)
+    async def status(request: Request, model: Name) -> Response:
+        if model.endswith((":predict", ":explain")):
+            raise HTTPException(405, headers={"allow": "POST"})
         ready = repository.ready(model)
-        return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
+        return reply(messages.ModelReady(model, ready), 200 if ready else 503)
 
-    @router.post("/v1/models/{model}:predict")
-    async def predict(model: str, request: Request) -> dict[str, list[Any]]:
-        card = repository.card(model)
-        body = await parse(request, PredictRequest)
-        instances = body.instances if body.instances is not None else body.inputs
-        if instances is None:
-            raise ProtocolError(400, "expected a list under 'instances' or 'inputs', found neither")
-        array = _tensor(card, instances)
-        name = card.inputs[0].name if card.inputs else ANY_INPUT.name
-        check_inputs(card, {name: (tensors.datatype_of(array), array.shape)})
-        outputs = await repository.predict(model, {name: array}, {})
-        return {"predictions": _nested(next(iter(outputs.values())))}
+    async def predict(request: Request, model: Name) -> Response:
+        arrays = await _instances(request, model, repository, limits)
+        outputs, _ = await repository.predict(model, arrays, {})
+        return reply_arrays({"predictions": _rows(*next(iter(outputs.items())))})
 
-    return router
+    async def explain(request: Request, model: Name) -> Response:
+        arrays = await _instances(request, model, repository, limits)
+        outputs = {name: _rows(name, array) for name, array in (await repository.explain(model, arrays, {})).items()}
+        predictions = outputs.pop("predictions")
+        rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+        return reply_arrays({"predictions": predictions, "explanations": rows})
+
+    answer = messages.ModelReady
+    routes.add_work(
+        "/v1/models/{model}:predict",
+        predict,
+        Operation("V1", "Predictions", messages.PredictResponse, messages.PredictRequest, WORK),
+    )
+    routes.add_work(
+        "/v1/models/{model}:explain",
+        explain,
+        Operation("V1", "Explanations", messages.ExplainResponse, messages.PredictRequest, WORK),
+    )
+    routes.add("GET", "/", alive, Operation("V1", "Alive", messages.Alive))
+    routes.add("GET", "/v1/models", models, Operation("V1", "Names of models", messages.ModelNames))
+    routes.add("GET", "/v1/models/{model}", status, Operation("V1", "Model ready", answer, errors=(404,), also=(503,)))
 
 
-def _tensor(card: Card, instances: list[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+async def _instances(request: Request, model: str, repository: Repository, limits: Limits) -> Tensors:
+    card = repository.card(model)
+    body = parse(_REQUEST, await read_body(request, limits))
+    given = [rows for rows in (body.instances, body.inputs) if isinstance(rows, msgspec.Raw)]
+    if len(given) != 1:
+        what = "both" if given else "neither"
+        raise ProtocolError(400, f"expected a list under 'instances' or 'inputs', found {what}")
+    array = _tensor(card, given[0], limits)
+    name = card.inputs[0].name if card.inputs else ANY_INPUT
+    inputs.check(model, card, [(name, tensors.datatype_of(array), array.shape)])
+    return {name: array}
+
+
+def _tensor(card: Card, given: msgspec.Raw, limits: Limits) -> Tensor:
     """Instances of the datatype that the model takes, or of the one that they look like."""
-    try:
-        plain = np.array(instances)
-    except (ValueError, OverflowError):
-        raise ProtocolError(400, "instances are not rectangular") from None
-    looks_like = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64", "U": "BYTES"}
-    datatype = card.inputs[0].datatype if card.inputs else looks_like.get(plain.dtype.kind)
-    if datatype is None:
-        raise ProtocolError(400, "instances must be numbers, booleans or strings, in lists or alone")
-    return tensors.decode("instances", datatype, plain.shape, instances)
+    datatype = card.inputs[0].datatype if card.inputs else None
+    return tensors.decode_nested("instances", datatype, given, limits.tensor_elements)
 
 
-def _nested(array: np.ndarray[Any, np.dtype[Any]]) -> list[Any]:
-    flat = np.empty(array.size, dtype=object)
-    flat[:] = tensors.encode(array)
-    nested: list[Any] = flat.reshape(array.shape).tolist()
-    return nested
+def _rows(name: str, array: Any) -> Any:
+    return tensors.encode(name, np.atleast_1d(array))

@@ -2,127 +2,163 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from fastapi import Request
+from fastapi.responses import Response
 
 import reference_server
 from reference_server.lifecycle import Lifecycle, State
-from reference_server.models import Card, Repository, Tensors, TensorSpec, check_inputs
-from reference_server.protocol import tensors
-from reference_server.protocol.errors import ProtocolError, parse
+from reference_server.limits import Limits
+from reference_server.models import Answer, Card, Tensor, Tensors, TensorSpec
+from reference_server.models.repository import Repository
+from reference_server.protocol import binary, inputs, messages, tensors
+from reference_server.protocol.body import parse, read_body
+from reference_server.protocol.errors import ProtocolError
+from reference_server.protocol.openapi import BINARY, WORK, Operation
+from reference_server.protocol.reply import JSON, encode_arrays, reply
+from reference_server.protocol.routes import Act, Routes
+
+EXTENSIONS: Final = ["binary_tensor_data", "generate", "model_repository", "parameters"]
+
+_REQUEST: Final = msgspec.json.Decoder(messages.InferRequest)
 
 
-class InputTensor(BaseModel):
-    name: str
-    shape: list[Annotated[int, Field(ge=0)]]
-    datatype: str
-    data: list[Any]
-    parameters: dict[str, Any] = {}
+def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits: Limits) -> None:
+    infer = Operation("V2", "Inference", messages.InferResponse, messages.InferRequest, WORK, media=(JSON, BINARY))
+    routes.add_model("POST", "/infer", _infer(repository, limits), infer)
+    _install_health(routes, repository, lifecycle)
+    _install_models(routes, repository)
 
 
-class RequestedOutput(BaseModel):
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class InferRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    id: str | None = None
-    parameters: dict[str, Any] = {}
-    inputs: Annotated[list[InputTensor], Field(min_length=1)]
-    outputs: list[RequestedOutput] | None = None
-
-
-def routes(repository: Repository, lifecycle: Lifecycle) -> APIRouter:
-    router = APIRouter(tags=["V2"])
-    _health(router, repository, lifecycle)
-    _models(router, repository)
-    return router
-
-
-def _health(router: APIRouter, repository: Repository, lifecycle: Lifecycle) -> None:
-    @router.get("/v2/health/live")
-    async def live() -> dict[str, bool]:
+def _install_health(routes: Routes, repository: Repository, lifecycle: Lifecycle) -> None:
+    async def live(request: Request) -> Response:
         """True as long as anything answers at all, also while draining: a restart would not help."""
-        return {"live": True}
+        return reply(messages.Live(True))
 
-    @router.get("/v2/health/ready")
-    async def ready() -> Response:
+    async def ready(request: Request) -> Response:
         """503 from the moment that a stop is requested, while connections are still served."""
         is_ready = lifecycle.state is State.READY and repository.all_ready
-        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+        return reply(messages.Ready(is_ready), 200 if is_ready else 503)
 
-    @router.get("/v2")
-    @router.get("/v2/", include_in_schema=False)
-    async def server() -> dict[str, Any]:
-        return {"name": "reference_server", "version": reference_server.__version__, "extensions": []}
+    async def server(request: Request) -> Response:
+        return reply(messages.ServerMetadata("reference_server", reference_server.__version__, EXTENSIONS))
+
+    routes.add("GET", "/v2/health/live", live, Operation("V2", "Server live", messages.Live))
+    routes.add("GET", "/v2/health/ready", ready, Operation("V2", "Server ready", messages.Ready, also=(503,)))
+    for path in ("/v2", "/v2/"):
+        routes.add("GET", path, server, Operation("V2", "Server metadata", messages.ServerMetadata))
 
 
-def _models(router: APIRouter, repository: Repository) -> None:
-    @router.get("/v2/models/{model}")
-    @router.get("/v2/models/{model}/versions/{version}")
-    async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
+def _install_models(routes: Routes, repository: Repository) -> None:
+    async def metadata(request: Request, model: str, version: str | None) -> Response:
         card = repository.card(model, version)
-        return {
-            "name": card.name,
-            "versions": list(card.versions),
-            "platform": card.platform,
-            "inputs": [_described(spec) for spec in card.inputs],
-            "outputs": [_described(spec) for spec in card.outputs],
-        }
+        described = [[_described(spec) for spec in specs] for specs in (card.inputs, card.outputs)]
+        return reply(messages.ModelMetadata(model, list(card.versions), card.platform, *described))
 
-    @router.get("/v2/models/{model}/ready")
-    @router.get("/v2/models/{model}/versions/{version}/ready")
-    async def model_ready(model: str, version: str | None = None) -> Response:
+    async def ready(request: Request, model: str, version: str | None) -> Response:
         repository.card(model, version)
         is_ready = repository.ready(model)
-        return JSONResponse({"name": model, "ready": is_ready}, 200 if is_ready else 503)
+        return reply(messages.ModelReady(model, is_ready), 200 if is_ready else 503)
 
-    @router.post("/v2/models/{model}/infer")
-    @router.post("/v2/models/{model}/versions/{version}/infer")
-    async def infer(model: str, request: Request, version: str | None = None) -> Response:
+    routes.add_model("GET", "", metadata, Operation("V2", "Model metadata", messages.ModelMetadata, errors=(404,)))
+    routes.add_model(
+        "GET", "/ready", ready, Operation("V2", "Model ready", messages.ModelReady, errors=(404,), also=(503,))
+    )
+
+
+def _described(spec: TensorSpec) -> messages.TensorMetadata:
+    return messages.TensorMetadata(spec.name, spec.datatype, list(spec.shape))
+
+
+def _infer(repository: Repository, limits: Limits) -> Act:
+    async def infer(request: Request, model: str, version: str | None) -> Response:
         card = repository.card(model, version)
-        body = await parse(request, InferRequest)
-        inputs = _inputs(card, body)
-        outputs = await repository.predict(model, inputs, body.parameters)
-        answer: dict[str, Any] = {"model_name": card.name, "model_version": version or card.versions[-1]}
-        if body.id is not None:
-            answer["id"] = body.id
-        answer["outputs"] = [_output(name, array) for name, array in _requested(outputs, body.outputs)]
-        return JSONResponse(answer)
+        text, data = binary.split(await read_body(request, limits), request.headers.get(binary.HEADER))
+        asked = parse(_REQUEST, text)
+        given = _inputs(model, card, asked, data, limits)
+        answer = await repository.predict(model, given, asked.parameters)
+        head: dict[str, Any] = {"model_name": model, "model_version": version or card.versions[-1]}
+        return _respond(head, asked, answer)
+
+    return infer
 
 
-def _described(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+def _inputs(model: str, card: Card, asked: messages.InferRequest, data: memoryview, limits: Limits) -> Tensors:
+    if len({tensor.name for tensor in asked.inputs}) != len(asked.inputs):
+        raise ProtocolError(400, f"inputs have the same name twice: {[tensor.name for tensor in asked.inputs]}")
+    inputs.check(model, card, ((tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in asked.inputs))
+    for tensor in asked.inputs:
+        tensors.check(tensor.name, tensor.datatype, tuple(tensor.shape))
+    position = 0
+    given: dict[str, Tensor] = {}
+    for tensor in asked.inputs:
+        size = binary.size_of(tensor.name, tensor.parameters)
+        if (size is None) == isinstance(tensor.data, msgspec.UnsetType):
+            what = "neither" if size is None else "both"
+            raise tensors.wrong(tensor.name, f"expected `data` or the parameter binary_data_size, found {what}")
+        about = tensor.name, tensor.datatype, tuple(tensor.shape)
+        if isinstance(tensor.data, msgspec.Raw):
+            given[tensor.name] = tensors.decode(*about, tensor.data, limits.tensor_elements)
+        else:
+            end = position + (size or 0)
+            if end > len(data):
+                raise tensors.wrong(tensor.name, f"expected {size} bytes after the JSON, found {len(data) - position}")
+            given[tensor.name] = binary.decode(*about, data[position:end], limits.tensor_elements)
+            position = end
+    if position != len(data):
+        raise ProtocolError(400, f"{len(data) - position} bytes after the last tensor's data")
+    return given
 
 
-def _inputs(card: Card, body: InferRequest) -> Tensors:
-    names = [tensor.name for tensor in body.inputs]
-    if len(set(names)) != len(names):
-        raise ProtocolError(400, f"inputs have the same name twice: {names}")
-    check_inputs(card, {tensor.name: (tensor.datatype, tuple(tensor.shape)) for tensor in body.inputs})
-    return {
-        tensor.name: tensors.decode(tensor.name, tensor.datatype, tuple(tensor.shape), tensor.data)
-        for tensor in body.inputs
-    }
+def _respond(head: dict[str, Any], asked: messages.InferRequest, answer: Answer) -> Response:
+    if asked.id is not None:
+        head["id"] = asked.id
+    if answer.parameters:
+        head["parameters"] = answer.parameters
+    parts: list[bytes | memoryview] = []
+    head["outputs"] = [
+        _binary(name, array, parts.append) if in_binary else _plain(name, array)
+        for name, array, in_binary in _requested(answer.outputs, asked)
+    ]
+    text = encode_arrays(head)
+    if not parts:
+        return Response(text, media_type=JSON)
+    length = {binary.HEADER: str(len(text))}
+    return Response(b"".join([text, *parts]), headers=length, media_type=BINARY)
 
 
-def _requested(outputs: Tensors, requested: list[RequestedOutput] | None) -> list[tuple[str, Any]]:
-    names = list(outputs) if requested is None else [output.name for output in requested]
-    unknown = [name for name in names if name not in outputs]
+def _requested(outputs: Tensors, asked: messages.InferRequest) -> list[tuple[str, Tensor, bool]]:
+    """Name, tensor, and whether it goes out as binary data."""
+    default = _flag(asked.parameters, "binary_data_output", False)
+    if asked.outputs is None:
+        return [(name, array, default) for name, array in outputs.items()]
+    unknown = [output.name for output in asked.outputs if output.name not in outputs]
     if unknown:
         raise ProtocolError(400, f"outputs {unknown} requested, but the model gives {list(outputs)}")
-    return [(name, outputs[name]) for name in names]
+    parameters = {key for output in asked.outputs for key in output.parameters}
+    unable = sorted(parameters & {"classification", "shared_memory_region"})
+    if unable:
+        raise ProtocolError(400, f"output parameters {unable} are not supported")
+    return [(one.name, outputs[one.name], _flag(one.parameters, "binary_data", default)) for one in asked.outputs]
 
 
-def _output(name: str, array: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "datatype": tensors.datatype_of(array),
-        "shape": list(array.shape),
-        "data": tensors.encode(array),
-    }
+def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise ProtocolError(400, f"parameter {name!r}: expected true or false, found {value!r:.60}")
+    return value
+
+
+def _plain(name: str, array: Tensor) -> dict[str, Any]:
+    data = tensors.encode(name, array.reshape(-1))
+    return {"name": name, "datatype": tensors.datatype_of(array), "shape": array.shape, "data": data}
+
+
+def _binary(name: str, array: Tensor, add: Callable[[bytes | memoryview], None]) -> dict[str, Any]:
+    data = binary.encode(array)
+    add(data)
+    parameters = {"binary_data_size": len(data)}
+    return {"name": name, "datatype": tensors.datatype_of(array), "shape": array.shape, "parameters": parameters}
