@@ -111,12 +111,15 @@ class RequestedOutput(Struct, forbid_unknown_fields=True):
 
 
 class InferRequest(Struct, forbid_unknown_fields=True):
-    """The parameter `binary_data_output` asks for binary data in all outputs that do not say otherwise."""
+    """The parameter `binary_data_output` asks for binary data in all outputs that do not say otherwise. KServe's
+    client repeats the model's name here; the one in the path counts.
+    """
 
     inputs: Annotated[list[InputTensor], Meta(min_length=1)]
     outputs: list[RequestedOutput] | None = None
     parameters: Parameters = {}
     id: str | None = None
+    model_name: str | None = None
 
 
 class OutputTensor(Struct):

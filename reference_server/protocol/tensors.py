@@ -93,12 +93,26 @@ def _open(text: memoryview) -> tuple[int, bytes]:
 
 
 def _values(name: str, datatype: str, depth: int, text: memoryview) -> list[Any]:
+    decoder = _decoder(datatype, depth)
     try:
-        return _decoder(datatype, depth).decode(text)
+        try:
+            return decoder.decode(text)
+        except msgspec.ValidationError:
+            if DTYPES[datatype].kind not in "iu":
+                raise
+            # Again, with 1.0 as 1: to JSON they are the same, and there are clients that know only one kind of number.
+            values: list[Any] = msgspec.convert(_whole(_numbers(depth).decode(text)), decoder.type)
+            return values
     except msgspec.DecodeError as error:
         raise wrong(name, f"data of {datatype}: {error}") from None
     except UnicodeDecodeError:
         raise wrong(name, "data is not UTF-8") from None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @functools.cache
@@ -113,9 +127,18 @@ def _decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[Any]]:
         kind = Annotated[int, msgspec.Meta(ge=int(limits.min), le=int(limits.max))]
     elif dtype.kind == "u":
         kind = Annotated[int, msgspec.Meta(ge=0)]
+    return msgspec.json.Decoder(_nested(kind, depth))
+
+
+@functools.cache
+def _numbers(depth: int) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(_nested(int | float, depth))
+
+
+def _nested(kind: Any, depth: int) -> Any:
     for _ in range(depth):
         kind = list[kind]
-    return msgspec.json.Decoder(kind)
+    return kind
 
 
 def _array(name: str, datatype: str, values: list[Any]) -> NDArray[Any]:
