@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 
 from reference_server import logs
 from reference_server.lifecycle import (
@@ -13,6 +14,7 @@ from reference_server.lifecycle import (
     EXIT_START_FAILED,
     WATCHDOG_SECONDS,
     Lifecycle,
+    finish,
 )
 from reference_server.signals import SignalWatch, choose
 
@@ -24,14 +26,15 @@ def main(arguments: list[str]) -> int:
     # Before the slow imports below: a stop that comes meanwhile is kept until somebody can obey it.
     with SignalWatch(DEFAULT_SIGNALS) as watch:
         try:
-            code = _run(arguments, watch)
+            code = run(arguments, watch)
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         watch.silence()
     return code
 
 
-def _run(arguments: list[str], watch: SignalWatch) -> int:
+def run(arguments: list[str], watch: SignalWatch, attend: Callable[[Lifecycle], None] | None = None) -> int:
+    """The server's whole life. `attend` gets its lifecycle before anything is served."""
     from reference_server import settings as configuration
     from reference_server import worker, workers
 
@@ -53,11 +56,16 @@ def _run(arguments: list[str], watch: SignalWatch) -> int:
     host, port = sock.getsockname()[:2]
     logger.info("starting on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     if settings.workers > 1:
-        return workers.Leader(settings, sock, watch).run()
+        leader = workers.Leader(settings, sock, watch)
+        if attend:
+            attend(leader.lifecycle)
+        return leader.run()
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
+    if attend:
+        attend(lifecycle)
     watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
     return worker.serve_models(settings, lifecycle, sock, watch=watch)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    finish(main(sys.argv[1:]))

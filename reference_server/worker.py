@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import json
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from reference_server import logs, workers
-from reference_server.lifecycle import EXIT_CUT, WATCHDOG_SECONDS, Lifecycle, leave
+from reference_server.lifecycle import EXIT_CUT, WATCHDOG_SECONDS, Lifecycle, State, finish, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
@@ -32,12 +31,7 @@ def serve_models(
     def make() -> Any:
         return create_app(lifecycle, blocking_threads=settings.blocking_threads)
 
-    code = serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
-    if code == EXIT_CUT:
-        leave(code)  # a model's thread may still be busy, and the interpreter would wait for it
-    # What is left is the end of the interpreter, whose last collections would look at every object once more: 0.15 s.
-    gc.freeze()
-    return code
+    return serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
 
 
 def work() -> int:
@@ -52,6 +46,8 @@ def work() -> int:
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     threading.Thread(target=_obey, args=(orders, lifecycle), name="orders", daemon=True).start()
+    report = workers.redeem(message["report"])
+    threading.Thread(target=_report, args=(report, lifecycle), name="report", daemon=True).start()
     return serve_models(settings, lifecycle, workers.redeem(message["socket"]))
 
 
@@ -63,6 +59,12 @@ def _obey(orders: BinaryIO, lifecycle: Lifecycle) -> None:
     while deed := deeds.get(orders.readline()):
         deed()
     leave(EXIT_CUT, f"reference_server: WARNING: the leader is gone, leaving pid={os.getpid()}")
+
+
+def _report(leader: socket.socket, lifecycle: Lifecycle) -> None:
+    with leader, contextlib.suppress(OSError):  # it is gone: `_obey` sees that, too
+        if lifecycle.wait(State.STARTING) is State.READY:
+            leader.sendall(workers.READY)
 
 
 def _take_over_stdin() -> BinaryIO:
@@ -78,4 +80,4 @@ def _take_over_stdin() -> BinaryIO:
 
 
 if __name__ == "__main__":
-    sys.exit(work())
+    finish(work())
