@@ -25,11 +25,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
-from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
+
+if TYPE_CHECKING:
+    from reference_server.settings import Settings  # its imports take long, and a service has little time to connect
 
 # A worker is replaced after this long: a worker killed by the event that also stops the leader must not be.
 REPLACE_SECONDS: Final = 0.25
@@ -157,8 +159,12 @@ class Leader:
                 process = _spawn(self._sock, theirs)
             worker = Worker(process, ours, first, threading.Event())
             with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
-                tickets = {name: _ticket(sock, process.pid) for name, sock in (("socket", self._sock), ("report", theirs))}
-                worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), **tickets}))
+                boot = {
+                    "settings": self._settings.model_dump(mode="json"),
+                    "socket": _ticket(self._sock, process.pid),
+                    "report": _ticket(theirs, process.pid),
+                }
+                worker.tell(json.dumps(boot))
         self._workers.add(worker)
         threading.Thread(target=self._await, args=(worker,), daemon=True).start()
 
