@@ -12,14 +12,22 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
 
 import uvicorn
 
+from reference_server import workers
 from reference_server.acceptor import Acceptor
 from reference_server.inflight import Application, InFlight
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, State
+from reference_server.lifecycle import (
+    DEFAULT_SIGNALS,
+    EXIT_CUT,
+    EXIT_OK,
+    EXIT_START_FAILED,
+    Lifecycle,
+    State,
+)
 from reference_server.signals import SignalWatch
 
 # A client that keeps its connection may have sent its next request just before it could know of the stop. Idle
@@ -233,3 +241,25 @@ def serve(
         with watch.relaying() if watch else contextlib.nullcontext():
             runner.get_loop()
         return runner.run(main())
+
+
+def run(
+    app: Application,
+    lifecycle: Lifecycle,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    signals: Iterable[str] = DEFAULT_SIGNALS,
+    loop: str = "auto",
+) -> int:
+    """A server of your own: serves any ASGI application until a stop signal and a drain; returns the exit code."""
+    try:
+        sock = workers.bind(host, port)
+    except OSError as error:
+        logging.getLogger("reference_server").error("cannot listen on %s port %d: %s", host, port, error)
+        return EXIT_START_FAILED
+    with SignalWatch(signals) as watch:
+        watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
+        code = serve(lambda: app, lifecycle, sock, loop=loop, watch=watch)
+        watch.silence()
+    return code

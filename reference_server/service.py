@@ -5,7 +5,8 @@
     status                           prints the state
     remove                           a service that still runs is gone once it has stopped
 
-each with `--name NAME`. The log is %PROGRAMDATA%\\reference_server\\NAME.log unless `install` says otherwise. What then runs in the service is service_host.py.
+each with `--name NAME`. The log is %PROGRAMDATA%\\reference_server\\NAME.log unless `install` says otherwise. What
+then runs in the service is service_host.py.
 
 A service runs as another user: LocalSystem, unless `sc.exe config NAME obj= …` says otherwise. What this Python imports
 from a virtual environment, a user site or PYTHONPATH is found there, too, since `install` writes those directories into
@@ -34,7 +35,8 @@ MARGIN_SECONDS: Final = WATCHDOG_SECONDS + 5.0
 # How often the service control manager is asked for a state: it tells nobody by itself.
 ASK_SECONDS: Final = 0.1
 
-# What a service runs. -P: nothing is imported from the current directory. PYTHONPATH: for its workers.
+# What a service runs. -P: nothing is imported from the current directory; -S: nor from the site-packages of the Python
+# that a virtual environment is made from, unless they are among the roots. PYTHONPATH: for the workers.
 BOOT: Final = (
     "import os, site, sys; os.environ['PYTHONPATH'] = sys.argv[1];"
     " [site.addsitedir(root) for root in sys.argv[1].split(os.pathsep) if root];"
@@ -221,7 +223,7 @@ def _describe(api: Any, found: dict[str, int]) -> str:
 def _command(name: str, log: str, options: list[str]) -> list[str]:
     # The base interpreter: a venv's python.exe is a launcher, and the manager expects the process it started.
     python: str = getattr(sys, "_base_executable", sys.executable)
-    show = [python, "-I", "-X", "utf8", "-c", "import sys; print(*sys.path, sep='\\n')"]
+    show = [python, "-I", "-S", "-X", "utf8", "-c", "import sys; print(*sys.path, sep='\\n')"]
     own = subprocess.run(show, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout.splitlines()
     roots = [root for root in sys.path if root not in own and os.path.isdir(root)]
-    return [python, "-P", "-c", BOOT, os.pathsep.join(roots), name, log, *options]
+    return [python, "-P", "-S", "-c", BOOT, os.pathsep.join(roots), name, log, *options]

@@ -1,4 +1,4 @@
-"""The reference server as a Windows service: really installed, started, stopped and removed, under a name of its own."""
+"""The reference server as a Windows service: installed, started, stopped and removed, under a name of its own."""
 
 from __future__ import annotations
 
