@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from .errors import ConfigError
-from .model import Family, Marks, Post, Ready, Record, Routes, Server, Stop, StopCommand
+from .model import Declared, Family, Marks, Ready, Record, Routes, Server, Stop, StopCommand
 
 GRACE = {"docker": 10.0, "cloudrun": 10.0, "k8s": 30.0, "systemd": 90.0}  # seconds; sources in docs of each
 DEFAULT_GRACE = "k8s"
@@ -23,35 +23,7 @@ TABLE = "tool.signalcompat"
 DEFAULT_FILE = Path(__file__).parent / "default.toml"
 
 
-class Strict(Record, forbid_unknown_fields=True, rename="kebab"):
-    """Base of the tables as they are written."""
-
-
-class ReadyTable(Strict):
-    http: str | None = None
-    tcp: bool = False
-    log: str | None = None
-    timeout: float = 30.0
-
-
-class PostTable(Strict):
-    path: str
-    body: str = "{}"
-    content_type: str = "application/json"
-
-
-class RoutesTable(Strict):
-    slow: str | None = None
-    stream: str | None = None
-    post: PostTable | None = None
-
-
-class MarksTable(Strict):
-    started: str | None = None
-    stopped: str | None = None
-
-
-class StatusTable(Strict):
+class StatusTable(Declared):
     terminate: tuple[int, ...] | None = None
     interrupt: tuple[int, ...] | None = None
     quit: tuple[int, ...] | None = None
@@ -63,25 +35,20 @@ class ExitsTable(StatusTable):
     windows: StatusTable = StatusTable()
 
 
-class CommandTable(Strict):
-    command: tuple[str, ...]
-    timeout: float = 10.0
+class StopTable(Declared):
+    terminate: StopCommand | None = None
+    interrupt: StopCommand | None = None
+    quit: StopCommand | None = None
+    hangup: StopCommand | None = None
 
 
-class StopTable(Strict):
-    terminate: CommandTable | None = None
-    interrupt: CommandTable | None = None
-    quit: CommandTable | None = None
-    hangup: CommandTable | None = None
-
-
-class ServerTable(Strict):
+class ServerTable(Declared):
     command: tuple[str, ...]
     cwd: str | None = None
     env: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
-    ready: ReadyTable | None = None
-    routes: RoutesTable = RoutesTable()
-    marks: MarksTable = MarksTable()
+    ready: Ready = Ready(tcp=True)
+    routes: Routes = Routes()
+    marks: Marks = Marks()
     exits: ExitsTable = ExitsTable()
     stop: StopTable = StopTable()
     grace: float | str | None = None
@@ -90,14 +57,14 @@ class ServerTable(Strict):
     preset: str | None = None
 
 
-class PresetTable(Strict):
+class PresetTable(Declared):
     programs: tuple[str, ...] = ()
-    marks: MarksTable = MarksTable()
+    marks: Marks = Marks()
     exits: ExitsTable = ExitsTable()
     sources: tuple[str, ...] = ()
 
 
-class Settings(Strict):
+class Settings(Declared):
     grace: float | str = DEFAULT_GRACE
     usefixtures: tuple[str, ...] = ()
     wine_python: str | None = None
@@ -240,7 +207,7 @@ def _server(
         problems.append(f"{key}.preset: expected one of {', '.join(presets())}, found {table.preset!r}")
     preset = presets().get(preset_name or "", PresetTable())
     _check_command(key, table, problems)
-    ready = _ready(key, table.ready, problems)
+    _check_ready(key, table.ready, problems)
     marks = Marks(
         started=table.marks.started or preset.marks.started,
         stopped=table.marks.stopped or preset.marks.stopped,
@@ -257,18 +224,13 @@ def _server(
         problems.append(f"{key}.drain: expected more than 0 seconds, found {table.drain:g}")
     if len(problems) > before:
         return None
-    post = table.routes.post
     return Server(
         name=name,
         command=table.command,
         cwd=str((path.parent / (table.cwd or ".")).resolve()),
         env=table.env,
-        ready=ready,
-        routes=Routes(
-            slow=table.routes.slow,
-            stream=table.routes.stream,
-            post=Post(path=post.path, body=post.body, content_type=post.content_type) if post else None,
-        ),
+        ready=table.ready,
+        routes=table.routes,
         marks=marks,
         exits=_exits(table.exits, preset.exits),
         stops=_stops(table.stop),
@@ -303,16 +265,13 @@ def _check_regex(key: str, pattern: str | None, problems: list[str]) -> None:
         problems.append(f"{key}: expected a regular expression, found {pattern!r}: {problem}")
 
 
-def _ready(key: str, table: ReadyTable | None, problems: list[str]) -> Ready:
-    if table is None:
-        return Ready(tcp=True)
+def _check_ready(key: str, table: Ready, problems: list[str]) -> None:
     ways = [name for name in ("http", "tcp", "log") if getattr(table, name)]
     if len(ways) != 1:
         problems.append(f"{key}.ready: expected one of http, tcp, log, found {' and '.join(ways) or 'none of them'}")
     if table.http is not None and not table.http.startswith("/"):
         problems.append(f"{key}.ready.http: expected a path that begins with /, found {table.http!r}")
     _check_regex(f"{key}.ready.log", table.log, problems)
-    return Ready(http=table.http, tcp=table.tcp, log=table.log, timeout=table.timeout)
 
 
 def _number(wanted: float | str) -> str:
@@ -345,8 +304,8 @@ def _first_declared(tables: tuple[StatusTable, ...]) -> dict[Stop, tuple[int, ..
 
 
 def _stops(table: StopTable) -> dict[Stop, StopCommand]:
-    commands: Mapping[Stop, CommandTable | None] = {stop: getattr(table, stop) for stop in Stop}
-    return {stop: StopCommand(command=c.command, timeout=c.timeout) for stop, c in commands.items() if c is not None}
+    commands: Mapping[Stop, StopCommand | None] = {stop: getattr(table, stop) for stop in Stop}
+    return {stop: command for stop, command in commands.items() if command is not None}
 
 
 # ---------------------------------------------------------------- presets and the default

@@ -23,6 +23,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all records: frozen, built by keyword."""
 
 
+class Declared(Record, forbid_unknown_fields=True, rename="kebab"):
+    """Base of what is written as a table in a configuration file; its keys have dashes."""
+
+
 class Stop(StrEnum):
     """A stop request. POSIX sends SIGTERM, SIGINT, SIGQUIT, SIGHUP; Windows CTRL_BREAK_EVENT, CTRL_C_EVENT and nothing
     for the last two (learn.microsoft.com, GenerateConsoleCtrlEvent)."""
@@ -62,7 +66,7 @@ class Ending(StrEnum):
 # ---------------------------------------------------------------- what a server is
 
 
-class Ready(Record):
+class Ready(Declared):
     """How readiness is seen: an HTTP path answered 2xx, an accepted TCP connection, or a line of output."""
 
     http: str | None = None
@@ -71,13 +75,13 @@ class Ready(Record):
     timeout: float = 30.0
 
 
-class Post(Record):
+class Post(Declared):
     path: str
     body: str = "{}"
     content_type: str = "application/json"
 
 
-class Routes(Record):
+class Routes(Declared):
     """Paths that make load. `{seconds}` in `slow` and `stream` is replaced by the wanted duration."""
 
     slow: str | None = None
@@ -85,14 +89,14 @@ class Routes(Record):
     post: Post | None = None
 
 
-class Marks(Record):
+class Marks(Declared):
     """Regular expressions, searched in each output line: one line for each serving process."""
 
     started: str | None = None
     stopped: str | None = None
 
 
-class StopCommand(Record):
+class StopCommand(Declared):
     """A command that asks the server to stop, run by the supervisor in place of a signal."""
 
     command: tuple[str, ...]

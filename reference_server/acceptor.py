@@ -1,4 +1,5 @@
-"""Accepting connections, so that none is lost when it ends. asyncio's own servers cannot be used for that:
+"""Accepting connections, so that none is lost when it ends (workers.admit_no_more). asyncio's own servers cannot be
+used for that:
 
 - `Server.close()` drops connections that were accepted a moment before: a transport may not attach itself to a server
   that is closed (https://github.com/python/cpython/blob/3.14/Lib/asyncio/base_events.py, Server._attach), and the
@@ -17,6 +18,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final
+
+from reference_server.workers import admit_no_more
 
 # For how long nothing is accepted once the process has no descriptor left for one more connection.
 PAUSE_SECONDS: Final = 1.0
@@ -67,6 +70,7 @@ class Acceptor:
             self._waker.close()
             self._thread.join()
             self._wakened.close()
+        admit_no_more(self._sock)
         try:
             for connection in _waiting(self._sock):
                 self._adopt(connection)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import json
 import logging
 import os
 import queue
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -189,7 +191,29 @@ def ignore_stop_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
 
 
-# How processes are started and sockets shared, for each platform.
+# How processes are started, sockets shared and listeners closed, for each platform.
+
+if sys.platform == "linux":
+    # <asm-generic/socket.h>; and a classic BPF program (<linux/filter.h>) of four instructions: load the flags of the
+    # TCP header; if SYN is among them keep nothing of the packet; else keep all of it.
+    SO_ATTACH_FILTER: Final = 26
+    DROP_SYN: Final = struct.pack("=" + "HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 2**32 - 1)
+
+    def admit_no_more(sock: socket.socket) -> None:
+        """No connection that begins after this gets into the listening socket's queue, where `close` would reset it.
+
+        Closing resets what was queued since the last `accept`; the kernel has no call that does both at once. Here the
+        client is not answered, and is refused when it asks again. Elsewhere nothing can be done, and it is reset.
+        """
+        program = ctypes.create_string_buffer(DROP_SYN)
+        with contextlib.suppress(OSError):  # a container may forbid it
+            pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
+            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+
+else:
+
+    def admit_no_more(sock: socket.socket) -> None: ...
+
 
 if sys.platform == "win32":
 

@@ -78,7 +78,7 @@ async def test_a_launcher_that_does_not_exist_is_named() -> None:
 
 @in_loop
 async def test_a_supervisor_that_cannot_start_is_quoted() -> None:
-    with pytest.raises(SupervisorError, match=r"(?s)the supervisor ended; it said:.*RuntimeError: no job for you"):
+    with pytest.raises(SupervisorError, match=r"(?s)ended with exit status 1; it said:.*RuntimeError: no job for you"):
         await Supervisor.start(broken("raise RuntimeError('no job for you')"))
 
 

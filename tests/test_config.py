@@ -353,7 +353,7 @@ def test_presets_say_where_it_was_read_and_have_good_patterns() -> None:
 
 KNOWN = PresetTable(
     programs=("known",),
-    marks=config.MarksTable(started="known started", stopped="known stopped"),
+    marks=Marks(started="known started", stopped="known stopped"),
     exits=config.ExitsTable(terminate=(0,), interrupt=(0, 130), windows=config.StatusTable(terminate=(0, 3))),
 )
 

@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 HELLO_LIMIT = 60.0  # seconds; a first Wine process boots its prefix
 CLOSE_LIMIT = 15.0  # seconds; longer than the supervisor's own limit for killing
 ANSWER_LIMIT = 30.0  # seconds; longer than the supervisor's limit for killing, the slowest thing it is asked for
+STATUS_LIMIT = 2.0  # seconds from the end of its output to its exit
 CLOCK_ROUNDS = 5
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # exists on Windows only
 
@@ -233,9 +234,15 @@ class Supervisor:
                 else:
                     tell(self._heard, message)
             self._process.stdout.close()
-            tell(self._ended)
+            tell(self._ended, self._status())
         except RuntimeError:  # the loop is closed: nobody listens any more
             self._process.stdout.close()
+
+    def _status(self) -> str:
+        try:
+            return f"with exit status {self._process.wait(STATUS_LIMIT)}"
+        except subprocess.TimeoutExpired:
+            return "its output, but it is running"
 
     def _heard(self, message: dict[str, Any]) -> None:
         match message.get("event"):
@@ -261,9 +268,9 @@ class Supervisor:
         else:
             answer.set_result(message["ok"])
 
-    def _ended(self) -> None:
+    def _ended(self, how: str) -> None:
         said = "\n".join(self._noise)
-        self._broken = SupervisorError("the supervisor ended" + (f"; it said:\n{said}" if said else ""))
+        self._broken = SupervisorError(f"the supervisor ended {how}" + (f"; it said:\n{said}" if said else ""))
         futures: list[asyncio.Future[Any]] = [self._hello, self.exit, self.gone, *self._answers.values()]
         for waiting in futures:
             if not waiting.done():
