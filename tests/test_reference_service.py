@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,10 +81,6 @@ class Service:
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", int(re.findall(r"starting on http://127\.0\.0\.1:(\d+)", self.output)[-1])
 
-    def url(self, path: str) -> str:
-        host, port = self.address
-        return f"http://{host}:{port}{path}"
-
     def clean(self) -> None:
         import psutil
 
@@ -111,10 +106,20 @@ def service(tmp_path: Path) -> Iterator[Service]:
         api.CloseServiceHandle(manager)
 
 
-def begin(url: str, answers: list[int]) -> threading.Thread:
-    thread = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=60).status_code))
-    thread.start()
-    return thread
+def begin(address: tuple[str, int], path: str) -> socket.socket:
+    """A request that is sent; what is sent before a stop is begun."""
+    connection = socket.create_connection(address, timeout=60)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return connection
+
+
+def status(connection: socket.socket) -> int:
+    """Of the response, which must come completely."""
+    with connection, connection.makefile("rb") as stream:
+        answer = stream.read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    return int(head[9:12])
 
 
 @windows
@@ -134,24 +139,19 @@ def test_from_install_to_remove(service: Service, workers: int) -> None:
     assert service.output.count("ready pid=") == workers
 
     body = {"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}
-    answer = httpx.post(service.url("/v2/models/identity/infer"), json=body)
+    answer = httpx.post("http://{}:{}/v2/models/identity/infer".format(*service.address), json=body)
     assert answer.json()["outputs"][0]["data"] == [1, 2]
     accepted = service.state()["ControlsAccepted"]
     assert accepted == api.SERVICE_ACCEPT_STOP | api.SERVICE_ACCEPT_PRESHUTDOWN
 
-    answers: list[int] = []
-    clients = [begin(service.url("/slow?seconds=4"), answers) for _ in range(3)]
-    clients.append(begin(service.url("/blocking?seconds=4"), answers))
-    time.sleep(1)  # not synchronisation: they are sent long before, and last much longer
+    requests = [begin(service.address, f"/{route}?seconds=4") for route in ("slow", "slow", "blocking", "blocking")]
     with service.handle() as handle:
         api.ControlService(handle, api.SERVICE_CONTROL_STOP)
     states = [service.state()]
     while states[-1]["CurrentState"] == api.SERVICE_STOP_PENDING:
         states.append(service.state())
         time.sleep(0.05)
-    for client in clients:
-        client.join()
-    assert answers == [200] * 4
+    assert [status(request) for request in requests] == [200] * 4
     checkpoints = [state["CheckPoint"] for state in states[:-1]]
     assert checkpoints == sorted(checkpoints)
     assert len(set(checkpoints)) >= 3, "about one report each second"
@@ -181,12 +181,9 @@ def test_requests_cut_at_the_limit_are_an_exit_code(service: Service) -> None:
     with service.handle() as handle:
         assert api.QueryServiceConfig2(handle, api.SERVICE_CONFIG_PRESHUTDOWN_INFO) == 7300
     assert service.do("start")[0] == 0
-    answers: list[int] = []
-    client = begin(service.url("/blocking?seconds=30"), answers)
-    time.sleep(1)  # not synchronisation: it is sent long before, and lasts much longer
+    request = begin(service.address, "/blocking?seconds=30")
     code, output = service.do("stop")
-    client.join()
-    assert answers == [503]
+    assert status(request) == 503
     assert code == 75
     assert "draining pid=" in output and "stopped (exit code 75)" in output
     state = service.state()
