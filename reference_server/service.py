@@ -225,5 +225,5 @@ def _command(name: str, log: str, options: list[str]) -> list[str]:
     python: str = getattr(sys, "_base_executable", sys.executable)
     show = [python, "-I", "-S", "-X", "utf8", "-c", "import sys; print(*sys.path, sep='\\n')"]
     own = subprocess.run(show, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout.splitlines()
-    roots = [root for root in sys.path if root not in own and os.path.isdir(root)]
+    roots = [root for root in dict.fromkeys(sys.path) if root not in own and os.path.isdir(root)]
     return [python, "-P", "-S", "-c", BOOT, os.pathsep.join(roots), name, log, *options]

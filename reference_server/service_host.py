@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,12 +24,14 @@ from typing import Any, Final
 
 import servicemanager
 import win32service
-import winerror
 
-from reference_server import logs, workers
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, State, leave
-from reference_server.signals import SignalWatch
+from reference_server import logs
+from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle, State, leave
 
+# https://learn.microsoft.com/windows/win32/debug/system-error-codes
+NO_ERROR: Final = 0
+ERROR_CALL_NOT_IMPLEMENTED: Final = 120
+ERROR_SERVICE_SPECIFIC_ERROR: Final = 1066
 # How often a pending state is reported, and how soon at the latest the next report is to be expected.
 PULSE_SECONDS: Final = 1.0
 HINT_MILLISECONDS: Final = 5000
@@ -66,14 +69,15 @@ class Service:
         if control in STOPS and self._lifecycle is not None:
             self._lifecycle.request_stop(STOPS[control])
         elif control != win32service.SERVICE_CONTROL_INTERROGATE:
-            return winerror.ERROR_CALL_NOT_IMPLEMENTED
-        return winerror.NO_ERROR
+            return ERROR_CALL_NOT_IMPLEMENTED
+        return NO_ERROR
 
     def SvcRun(self) -> None:  # the name is pywin32's
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
         code = EXIT_START_FAILED
         try:
             _log_to(Path(self._log))
+            logs.configure()
             code = self._serve()
         except SystemExit as error:  # an option that settings.py does not know
             code = int(error.code or EXIT_OK)
@@ -86,6 +90,7 @@ class Service:
 
     def _serve(self) -> int:
         from reference_server.__main__ import run
+        from reference_server.signals import SignalWatch
 
         logger.info("service %s starts, %s", self._name, time.strftime("%Y-%m-%d %H:%M:%S %z"))
         with SignalWatch(()) as watch:
@@ -121,7 +126,7 @@ class Service:
                 win32service.SERVICE_WIN32_OWN_PROCESS,
                 state,
                 ACCEPTED if self._lifecycle and ORDER.index(state) < 2 else 0,
-                winerror.ERROR_SERVICE_SPECIFIC_ERROR if code else winerror.NO_ERROR,
+                ERROR_SERVICE_SPECIFIC_ERROR if code else NO_ERROR,
                 code,
                 self._checkpoint,
                 HINT_MILLISECONDS if pending else 0,
@@ -137,7 +142,6 @@ def _log_to(path: Path) -> None:
         os.dup2(number, standard)
     os.close(number)
     sys.stdout = sys.stderr = os.fdopen(2, "w", 1, "utf-8", "backslashreplace", closefd=False)
-    logs.configure()
 
 
 def host(name: str, log: str, options: list[str]) -> None:
@@ -145,7 +149,8 @@ def host(name: str, log: str, options: list[str]) -> None:
 
     The manager gives it 30 s to get there, so nothing slow is imported before.
     """
-    workers.ignore_stop_signals()  # a user who logs off is a console event, and services get it
+    for stop in STOP_SIGNALS:  # a user who logs off is a console event, and services get it
+        signal.signal(signal.Signals[stop], signal.SIG_IGN)
     servicemanager.Initialize(name, None)
     servicemanager.PrepareToHostSingle(lambda arguments: Service(name, log, options))
     dispatch: Callable[[], None] = servicemanager.StartServiceCtrlDispatcher

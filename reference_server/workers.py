@@ -27,13 +27,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
+from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
-
-if TYPE_CHECKING:
-    from reference_server.settings import Settings  # its imports take long, and a service has little time to connect
 
 # A worker is replaced after this long: a worker killed by the event that also stops the leader must not be.
 REPLACE_SECONDS: Final = 0.25
