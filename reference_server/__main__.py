@@ -14,9 +14,10 @@ from reference_server.lifecycle import (
     EXIT_START_FAILED,
     WATCHDOG_SECONDS,
     Lifecycle,
-    finish,
 )
 from reference_server.signals import SignalWatch, choose
+
+Attend = Callable[[Lifecycle, tuple[str, int]], None]
 
 logger = logging.getLogger("reference_server")
 
@@ -34,11 +35,13 @@ def main(arguments: list[str]) -> int:
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         watch.silence()
-    return code
+    from reference_server.worker import finish
+
+    return finish(code)
 
 
-def run(arguments: list[str], watch: SignalWatch, attend: Callable[[Lifecycle], None] | None = None) -> int:
-    """The server's whole life. `attend` gets its lifecycle before anything is served."""
+def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) -> int:
+    """The server's life; returns the exit code. `attend` gets its lifecycle and address before it serves."""
     from reference_server import settings as configuration
     from reference_server import worker, workers
 
@@ -62,14 +65,14 @@ def run(arguments: list[str], watch: SignalWatch, attend: Callable[[Lifecycle], 
     if settings.workers > 1:
         leader = workers.Leader(settings, sock, watch)
         if attend:
-            attend(leader.lifecycle)
+            attend(leader.lifecycle, (host, port))
         return leader.run()
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     if attend:
-        attend(lifecycle)
+        attend(lifecycle, (host, port))
     watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
     return worker.serve_models(settings, lifecycle, sock, watch=watch)
 
 
 if __name__ == "__main__":
-    finish(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

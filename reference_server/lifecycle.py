@@ -23,14 +23,13 @@ else can be delivered to a Windows process from outside.
 from __future__ import annotations
 
 import enum
-import gc
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple, NoReturn
+from typing import Final, Literal, NamedTuple
 
 EXIT_OK: Final = 0
 EXIT_BAD_SETTING: Final = 2
@@ -134,17 +133,12 @@ class Lifecycle:
 
     def mark_ready(self) -> None:
         """The process serves and its stop signals are handled: logs the ready mark, unless a stop came first."""
-        if self.open():
-            logger.info("ready pid=%d", os.getpid())
-
-    def open(self) -> bool:
-        """As `mark_ready`, without a mark: for a leader, whose workers serve. False if a stop came first."""
         with self._changed:
             if self._state is not State.STARTING:
-                return False
+                return
             self._state = State.READY
             self._changed.notify_all()
-            return True
+        logger.info("ready pid=%d", os.getpid())
 
     def request_stop(self, reason: str, *, interrupt: bool = False) -> None:
         """Starts the drain, or counts as a further request. `interrupt` tells a Ctrl+C from a polite request."""
@@ -215,16 +209,7 @@ class Lifecycle:
         )
 
 
-def finish(exit_code: int) -> NoReturn:
-    """Ends the process, by way of the interpreter's own end where no model's thread may hold that up."""
-    if exit_code == EXIT_CUT:
-        leave(exit_code)
-    # The last collections would look at every object once more: 0.15 s.
-    gc.freeze()
-    sys.exit(exit_code)
-
-
-def leave(exit_code: int, message: str = "") -> NoReturn:
+def leave(exit_code: int, message: str = "") -> None:
     """Ends the process within 0.2 s: no `finally`, no joining of threads: a blocked one would never end."""
 
     def last_words() -> None:

@@ -12,9 +12,11 @@ messages only, each needing a message file registered for the service.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -32,6 +34,8 @@ from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STO
 NO_ERROR: Final = 0
 ERROR_CALL_NOT_IMPLEMENTED: Final = 120
 ERROR_SERVICE_SPECIFIC_ERROR: Final = 1066
+# How often a starting server is asked whether it accepts connections.
+ASK_SECONDS: Final = 0.2
 # How often a pending state is reported, and how soon at the latest the next report is to be expected.
 PULSE_SECONDS: Final = 1.0
 HINT_MILLISECONDS: Final = 5000
@@ -96,15 +100,17 @@ class Service:
         with SignalWatch(()) as watch:
             return run([*self._options, "--signals", "none"], watch, self._attend)
 
-    def _attend(self, lifecycle: Lifecycle) -> None:
+    def _attend(self, lifecycle: Lifecycle, address: tuple[str, int]) -> None:
         self._lifecycle = lifecycle
         lifecycle.listen(lambda: self._report(win32service.SERVICE_STOP_PENDING))
         lifecycle.at_last_resort(lambda: self._stopped(EXIT_CUT))
-        threading.Thread(target=self._await_ready, args=(lifecycle,), name="ready", daemon=True).start()
+        threading.Thread(target=self._await_ready, args=(lifecycle, address), name="ready", daemon=True).start()
 
-    def _await_ready(self, lifecycle: Lifecycle) -> None:
-        if lifecycle.wait(State.STARTING) is State.READY:
-            self._report(win32service.SERVICE_RUNNING)
+    def _await_ready(self, lifecycle: Lifecycle, address: tuple[str, int]) -> None:
+        """A server is ready when it accepts connections (acceptor.py); a leader's lifecycle does not tell."""
+        while lifecycle.wait(State.STARTING, ASK_SECONDS) is State.STARTING and not _accepts(address):
+            pass
+        self._report(win32service.SERVICE_RUNNING)  # nothing is reported where a stop came first
 
     def _pulse(self) -> None:
         while True:
@@ -132,6 +138,14 @@ class Service:
                 HINT_MILLISECONDS if pending else 0,
             )
             win32service.SetServiceStatus(self._handle, status)
+
+
+def _accepts(address: tuple[str, int]) -> bool:
+    host, port = address
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # Windows does not connect to "any address"
+    with contextlib.suppress(OSError), socket.create_connection((here, port), timeout=5):
+        return True
+    return False
 
 
 def _log_to(path: Path) -> None:

@@ -4,9 +4,8 @@ The leader owns the stop signals and passes a stop on through each worker's stdi
 end, which says that the leader is gone. Workers ignore every stop signal, so it does no harm that a console event
 (Windows) or a signal to the process group (POSIX: Ctrl+C, systemd) reaches them, too.
 
-The leader is ready when all its workers are; each says so once, through a socket of its own. A worker that dies is
-replaced. A first worker that cannot start ends the server with exit code 3. After a stop the leader waits for its
-workers: 0 if all ended gracefully, else 75. It kills what is left 0.95 s after the drain limit.
+A worker that dies is replaced. A first worker that cannot start ends the server with exit code 3. After a stop the
+leader waits for its workers: 0 if all ended gracefully, else 75. It kills what is left 0.95 s after the drain limit.
 """
 
 from __future__ import annotations
@@ -38,8 +37,6 @@ REPLACE_SECONDS: Final = 0.25
 REPLACE_FAILED_SECONDS: Final = 2.0
 # After the workers' own watchdogs.
 LEADER_WATCHDOG_SECONDS: Final = 0.95
-# What a worker says to its leader.
-READY: Final = b"ready\n"
 
 logger = logging.getLogger("reference_server")
 
@@ -70,9 +67,7 @@ def bind(host: str, port: int) -> socket.socket:
 @dataclass(frozen=True, eq=False)
 class Worker:
     process: subprocess.Popen[bytes]
-    report: socket.socket
     first: bool
-    ready: threading.Event
 
     def tell(self, word: str) -> None:
         assert self.process.stdin is not None
@@ -91,20 +86,24 @@ class Leader:
         self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
         self._exit_code = EXIT_OK
         self._told: set[str] = set()
-        self.lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS, last_resort=self._kill)
-        self.lifecycle.listen(lambda: self._events.put(None))
+        self._lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS, last_resort=self._kill)
+        self._lifecycle.listen(lambda: self._events.put(None))
         watch.deliver(self._signalled)
 
+    @property
+    def lifecycle(self) -> Lifecycle:
+        return self._lifecycle
+
     def _signalled(self, number: signal.Signals) -> None:
-        self.lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
+        self._lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
 
     def run(self) -> int:
         for _ in range(self._settings.workers):
-            if not self.lifecycle.stopping:
+            if not self._lifecycle.stopping:
                 self._start(first=True)
-        while self._workers or not self.lifecycle.stopping:
+        while self._workers or not self._lifecycle.stopping:
             self._handle(self._next_event())
-        self.lifecycle.close(self._exit_code)
+        self._lifecycle.close(self._exit_code)
         logger.info("leader pid=%d ends: exit code %d", os.getpid(), self._exit_code)
         return self._exit_code
 
@@ -119,13 +118,11 @@ class Leader:
         if ended is not None:
             self._workers.discard(ended)
             self._ended(ended)
-        if self.lifecycle.stopping:
+        if self._lifecycle.stopping:
             self._sock.close()
             self._missing.clear()
-            self._tell_all("force" if self.lifecycle.forced else "stop")
+            self._tell_all("force" if self._lifecycle.forced else "stop")
             return
-        if len(self._workers) == self._settings.workers and all(worker.ready.is_set() for worker in self._workers):
-            self.lifecycle.open()
         due = [moment for moment in self._missing if moment <= time.monotonic()]
         for moment in due:
             self._missing.remove(moment)
@@ -141,38 +138,28 @@ class Leader:
         code = worker.process.returncode
         assert worker.process.stdin is not None
         worker.process.stdin.close()
-        if self.lifecycle.stopping:
+        if self._lifecycle.stopping:
             if code != EXIT_OK and self._exit_code == EXIT_OK and not _killed_by_console(code):
                 self._exit_code = EXIT_CUT
         elif worker.first and code == EXIT_START_FAILED:
             self._exit_code = EXIT_START_FAILED
-            self.lifecycle.request_stop("a worker that could not start")
+            self._lifecycle.request_stop("a worker that could not start")
         else:
             delay = REPLACE_FAILED_SECONDS if code == EXIT_START_FAILED else REPLACE_SECONDS
             logger.warning("worker pid=%d died (exit code %d); it is replaced", worker.process.pid, code)
             self._missing.append(time.monotonic() + delay)
 
     def _start(self, *, first: bool) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            with _holding_signals_back():
-                process = _spawn(self._sock, theirs)
-            worker = Worker(process, ours, first, threading.Event())
-            with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
-                boot = {
-                    "settings": self._settings.model_dump(mode="json"),
-                    "socket": _ticket(self._sock, process.pid),
-                    "report": _ticket(theirs, process.pid),
-                }
-                worker.tell(json.dumps(boot))
+        with _holding_signals_back():
+            process = _spawn(self._sock)
+        worker = Worker(process, first)
+        with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
+            ticket = _ticket(self._sock, process.pid)
+            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "socket": ticket}))
         self._workers.add(worker)
         threading.Thread(target=self._await, args=(worker,), daemon=True).start()
 
     def _await(self, worker: Worker) -> None:
-        with worker.report, contextlib.suppress(ConnectionError):
-            if worker.report.recv(len(READY)):
-                worker.ready.set()
-                self._events.put(None)
         worker.process.wait()
         self._events.put(worker)
 
@@ -219,7 +206,7 @@ if sys.platform == "win32":
     def _holding_signals_back() -> Iterator[None]:
         yield
 
-    def _spawn(*socks: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
         # CREATE_NEW_PROCESS_GROUP masks CTRL_C from birth; without it one that comes before `ignore_stop_signals`
         # would print a KeyboardInterrupt. CTRL_BREAK cannot be masked: it ends a worker that young, without a word.
         # The base interpreter: a venv's python.exe is a launcher, whose pid `sock.share` could not use.
@@ -256,12 +243,12 @@ else:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _spawn(*socks: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "reference_server.worker"],
             bufsize=0,
             stdin=subprocess.PIPE,
-            pass_fds=[sock.fileno() for sock in socks],
+            pass_fds=[sock.fileno()],
         )
 
     def _ticket(sock: socket.socket, pid: int) -> str:
