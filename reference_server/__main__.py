@@ -23,11 +23,11 @@ logger = logging.getLogger("reference_server")
 
 
 def main(arguments: list[str]) -> int:
-    logs.configure()
     if arguments[:1] == ["service"]:
         from reference_server import service
 
-        return service.main(arguments[1:])
+        return service.main(arguments)
+    logs.configure()
     # Before the slow imports below: a stop that comes meanwhile is kept until somebody can obey it.
     with SignalWatch(DEFAULT_SIGNALS) as watch:
         try:

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from reference_server import logs
 from reference_server.lifecycle import EXIT_BAD_SETTING, EXIT_OK, EXIT_START_FAILED, WATCHDOG_SECONDS
 
 EXIT_REFUSED: Final = 1
@@ -63,9 +64,12 @@ class Refused(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Exit codes: 0, 1 refused, 2 a setting is wrong; start and stop: that of the service, 0 if all is well."""
+    """Gets the whole command line, with `service`. Exit codes: 0, 1 refused, 2 a setting is wrong; start and stop: that
+    of the service, 0 if all is well.
+    """
+    logs.configure()
     if sys.platform == "win32":
-        return _obey(arguments)
+        return _obey(arguments[1:])
     else:
         logger.error("service: Windows only; here have systemd or launchd run `python -m reference_server`")
         return EXIT_BAD_SETTING
