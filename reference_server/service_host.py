@@ -46,6 +46,7 @@ ORDER: Final = (
     win32service.SERVICE_STOP_PENDING,
     win32service.SERVICE_STOPPED,
 )
+PENDING: Final = (win32service.SERVICE_START_PENDING, win32service.SERVICE_STOP_PENDING)
 STOPS: Final = {
     win32service.SERVICE_CONTROL_STOP: "SERVICE_CONTROL_STOP",
     win32service.SERVICE_CONTROL_PRESHUTDOWN: "SERVICE_CONTROL_PRESHUTDOWN",
@@ -114,7 +115,8 @@ class Service:
 
     def _pulse(self) -> None:
         while True:
-            self._report(self._state)
+            if self._state in PENDING:
+                self._report(self._state)
             time.sleep(PULSE_SECONDS)
 
     def _stopped(self, code: int) -> None:
@@ -125,7 +127,7 @@ class Service:
             known = ORDER.index(self._state)
             if ORDER.index(state) < known or self._state == win32service.SERVICE_STOPPED:
                 return
-            pending = state in (win32service.SERVICE_START_PENDING, win32service.SERVICE_STOP_PENDING)
+            pending = state in PENDING
             self._checkpoint = self._checkpoint + 1 if pending else 0
             self._state = state
             status: Any = (
