@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from reference_server import logs
@@ -31,7 +32,9 @@ COMMANDS: Final = {
     "status": "reference_server.control.client",
     "stop": "reference_server.control.client",
     "drain": "reference_server.control.client",
+    "service": "reference_server.service",
 }
+Attend = Callable[[Lifecycle, tuple[str, int]], None]
 
 logger = logging.getLogger("reference_server")
 
@@ -48,14 +51,17 @@ def serve(arguments: list[str]) -> int:
     # Before the slow imports below: a stop that comes meanwhile is kept until somebody can obey it.
     with SignalWatch(DEFAULT_SIGNALS) as watch:
         try:
-            code = _run(arguments, watch)
+            code = run(arguments, watch)
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         watch.silence()
-    return code
+    from reference_server.worker import finish
+
+    return finish(code)
 
 
-def _run(arguments: list[str], watch: SignalWatch) -> int:
+def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) -> int:
+    """The server's life; returns the exit code. `attend` gets its lifecycle and address before it serves."""
     from reference_server import settings as configuration
     from reference_server import worker, workers
     from reference_server.control.contract import ControlError
@@ -78,31 +84,33 @@ def _run(arguments: list[str], watch: SignalWatch) -> int:
     host, port = sock.getsockname()[:2]
     logger.info("starting on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     try:
-        channel = _open_channel(settings, port, optional=settings.control == "auto" and bool(choice.names))
+        # Where it is the only way to stop the server, there is no server without it.
+        needed = settings.control != "auto" or not (choice.names or attend)
+        channel = _open_channel(settings, port, needed=needed)
     except ControlError as error:
         sock.close()
         logger.error("%s", error)
         return EXIT_START_FAILED
     with channel or contextlib.nullcontext():
         if settings.workers > 1:
-            return workers.Leader(settings, sock, watch, channel).run()
-        lifecycle = Lifecycle(
-            settings.policy,
-            watchdog_seconds=WATCHDOG_SECONDS,
-            last_resort=channel.close if channel else None,
-        )
+            leader = workers.Leader(settings, sock, watch, channel)
+            if attend:
+                attend(leader.lifecycle, (host, port))
+            return leader.run()
+        lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
+        if attend:
+            attend(lifecycle, (host, port))
         watch.deliver(
             lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"), instead=channel
         )
         if channel:
             channel.serve(lifecycle)
-        code = worker.serve_models(settings, lifecycle, sock, watch=watch)
-    return worker.finish(code)
+        return worker.serve_models(settings, lifecycle, sock, watch=watch)
 
 
-def _open_channel(settings: Settings, port: int, *, optional: bool) -> Channel | None:
-    """Raises ControlError. An optional one may be lacking, where there is no place for its files; but an address that
-    another server has is a mistake.
+def _open_channel(settings: Settings, port: int, *, needed: bool) -> Channel | None:
+    """Raises ControlError. One that is not needed may be lacking, where there is no place for its files; but an address
+    that another server has is a mistake.
     """
     from reference_server import control
     from reference_server.control.channel import Channel
@@ -115,7 +123,7 @@ def _open_channel(settings: Settings, port: int, *, optional: bool) -> Channel |
     except AddressTaken:
         raise
     except ControlError as error:
-        if not optional:
+        if needed:
             raise
         logger.warning("no control channel: %s", error)
         return None

@@ -13,15 +13,24 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
 from typing import Any, Final
 
 import uvicorn
 
+from reference_server import workers
 from reference_server.acceptor import Acceptor
 from reference_server.http import protocol_class
 from reference_server.inflight import Application, InFlight
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, State
+from reference_server.lifecycle import (
+    DEFAULT_SIGNALS,
+    EXIT_CUT,
+    EXIT_OK,
+    EXIT_START_FAILED,
+    Lifecycle,
+    State,
+)
 from reference_server.signals import SignalWatch
 
 # A client that keeps its connection may have sent its next request just before it could know of the stop. Idle
@@ -31,6 +40,8 @@ LINGER_SECONDS: Final = 0.1
 # lifecycle.WATCHDOG_SECONDS.
 CUT_SECONDS: Final = 0.25
 
+# A bound socket, or whom to ask for it once the application is loaded.
+Listener = socket.socket | Callable[[], Future[socket.socket]]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -82,17 +93,19 @@ class Engine(uvicorn.Server):
         self.lifecycle = lifecycle
         self.connections = Connections()
         self.server_state.connections = self.connections
-        self._acceptors: list[Acceptor] = []
+        self._listener: Listener
+        self._acceptor: Acceptor | None = None
         self._adopting: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._limit_moved = asyncio.Event()
         self._exit_code = EXIT_OK
 
-    async def run_until_stopped(self, sock: socket.socket) -> int:
+    async def run_until_stopped(self, listener: Listener) -> int:
         """Returns the exit code. Never raises on a stop; a failed start is logged and is an exit code, too."""
         loop = asyncio.get_running_loop()
         self.lifecycle.listen(lambda: loop.call_soon_threadsafe(self._notice))
-        serving = asyncio.create_task(self.serve(sockets=[sock]))
+        self._listener = listener
+        serving = asyncio.create_task(self.serve(sockets=[]))
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not self.started and not serving.done():
@@ -127,7 +140,22 @@ class Engine(uvicorn.Server):
             raise StartError("the application's startup failed") from None
         if self.started:
             await self.on_tick(0)
-            self._acceptors = [Acceptor(sock, self._adopt, self.config.backlog) for sock in sockets or ()]
+            if (sock := await self._bound()) is not None:
+                self._acceptor = Acceptor(sock, self._adopt, self.config.backlog)
+
+    async def _bound(self) -> socket.socket | None:
+        """None if a stop came first."""
+        if isinstance(self._listener, socket.socket):
+            return self._listener
+        coming = asyncio.wrap_future(self._listener())
+        stop = asyncio.create_task(self._stop.wait())
+        either: list[asyncio.Future[Any]] = [coming, stop]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if coming.done():
+            return coming.result()
+        coming.cancel()
+        return None
 
     def _adopt(self, connection: socket.socket) -> None:
         """Serves a connection from now on."""
@@ -177,7 +205,7 @@ class Engine(uvicorn.Server):
 
     async def _drain(self) -> None:
         await asyncio.sleep(self.lifecycle.policy.readiness_delay_seconds)
-        self._close_listeners()
+        self._close_listener()
         await asyncio.sleep(0)  # for what an acceptor's thread has handed over last
         await asyncio.gather(*self._adopting)
         await self.in_flight.idle()
@@ -190,7 +218,7 @@ class Engine(uvicorn.Server):
     async def _cut(self) -> None:
         _mute_uvicorn()
         self._exit_code = EXIT_CUT
-        self._close_listeners()
+        self._close_listener()
         requests = self.in_flight.cut()
         logging.getLogger("reference_server").warning("%d requests cut", requests)
         with contextlib.suppress(TimeoutError):
@@ -202,9 +230,9 @@ class Engine(uvicorn.Server):
             async with asyncio.timeout(CUT_SECONDS):
                 await self.lifespan.shutdown()
 
-    def _close_listeners(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
+    def _close_listener(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
 
     def _close_connections(self) -> None:
         for connection in list(self.connections):
@@ -218,15 +246,15 @@ def _mute_uvicorn() -> None:
 def serve(
     make_app: Callable[[], Application],
     lifecycle: Lifecycle,
-    sock: socket.socket,
+    listener: Listener,
     *,
     loop: str = "auto",
     watch: SignalWatch | None = None,
 ) -> int:
-    """Serves on a bound socket until a stop, in any thread; returns the exit code, with the mark logged."""
+    """Serves until a stop, in any thread; returns the exit code, with the mark logged."""
 
     async def main() -> int:
-        code = await Engine(make_app(), lifecycle).run_until_stopped(sock)
+        code = await Engine(make_app(), lifecycle).run_until_stopped(listener)
         lifecycle.mark_stopped(code)
         return code
 
@@ -237,3 +265,25 @@ def serve(
         with watch.relaying() if watch else contextlib.nullcontext():
             runner.get_loop()
         return runner.run(main())
+
+
+def run(
+    app: Application,
+    lifecycle: Lifecycle,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    signals: Iterable[str] = DEFAULT_SIGNALS,
+    loop: str = "auto",
+) -> int:
+    """A server of your own: serves any ASGI application until a stop signal and a drain; returns the exit code."""
+    try:
+        sock = workers.bind(host, port)
+    except OSError as error:
+        logging.getLogger("reference_server").error("cannot listen on %s port %d: %s", host, port, error)
+        return EXIT_START_FAILED
+    with SignalWatch(signals) as watch:
+        watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
+        code = serve(lambda: app, lifecycle, sock, loop=loop, watch=watch)
+        watch.silence()
+    return code

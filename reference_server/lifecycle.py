@@ -84,15 +84,14 @@ class Lifecycle:
         policy: Policy | None = None,
         *,
         watchdog_seconds: float | None = None,
-        last_resort: Callable[[], None] | None = None,
     ) -> None:
-        """`watchdog_seconds` after the limit a watchdog calls `last_resort` and ends the process.
+        """`watchdog_seconds` after the limit a watchdog ends the process.
 
         None, no watchdog, is for a server embedded in a process that has more to do than to serve.
         """
         self.policy = policy or Policy()
         self._watchdog_seconds = watchdog_seconds
-        self._last_resort = last_resort
+        self._last_resorts: list[Callable[[], None]] = []
         self._changed = threading.Condition()
         self._state = State.STARTING
         self._limit = math.inf
@@ -142,12 +141,23 @@ class Lifecycle:
             if self.stopping:
                 listener()
 
+    def at_last_resort(self, callback: Callable[[], None]) -> None:
+        """Has the watchdog call this before it ends the process."""
+        self._last_resorts.append(callback)
+
+    def wait(self, state: State, timeout: float | None = None) -> State:
+        """Waits while the state is `state`, at most for so many seconds; returns the state then."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is not state, timeout)
+            return self._state
+
     def mark_ready(self) -> None:
         """The process serves and its stop signals are handled: logs the ready mark, unless a stop came first."""
         with self._changed:
             if self._state is not State.STARTING:
                 return
             self._state = State.READY
+            self._changed.notify_all()
         logger.info("ready pid=%d", os.getpid())
 
     def request_stop(self, reason: str, *, interrupt: bool = False) -> None:
@@ -223,15 +233,15 @@ class Lifecycle:
             self._exit_code = exit_code
             if self._patient:  # from here on the watchdog has something to watch
                 self._limit = time.monotonic()
-                self._changed.notify_all()
+            self._changed.notify_all()
 
     def _watchdog(self, margin: float) -> None:
         """Runs to the end of the process: a thread that a model left behind may hold up even the interpreter's exit."""
         with self._changed:
             while (left := self._limit + margin - time.monotonic()) > 0:
                 self._changed.wait(left if left < math.inf else None)  # wait(inf) raises OverflowError
-        if self._last_resort is not None:
-            self._last_resort()
+        for callback in self._last_resorts:
+            callback()
         leave(
             self._exit_code,
             f"reference_server: WARNING: still busy after the drain limit, leaving pid={os.getpid()}",

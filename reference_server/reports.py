@@ -1,14 +1,30 @@
-"""What a worker says of itself when its leader asks: a byte there, a line of JSON back, in a thread of its own."""
+"""What a worker and its leader say to each other beside orders: a socket, with a thread at each end.
+
+    worker   loaded       its models are: it wants the listening socket now
+    leader   !            here it is (workers.hand_over)
+    leader   ?            how are you?
+    worker   {"pid": …}   a line of JSON
+
+A worker gets the listening socket last. One that held it while it still starts would keep the port open after a stop,
+with clients waiting in a queue that nobody serves.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import socket
 import threading
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
 
 from reference_server.lifecycle import Lifecycle
+
+LOADED: Final = b"loaded\n"
+ASK: Final = b"?"
+GIVE: Final = b"!"
 
 
 class Inquiry:
@@ -18,40 +34,65 @@ class Inquiry:
 
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair()
+        self._reports: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._asking = threading.Lock()
+        self._sending = threading.Lock()
+
+    def listen(self, loaded: Callable[[], None]) -> None:
+        """Hears the worker, to `close`."""
+        with contextlib.suppress(OSError), self._ours.makefile("rb") as lines:
+            for line in lines:
+                if line == LOADED:
+                    loaded()
+                else:
+                    self._reports.put(json.loads(line))
 
     def ask(self, seconds: float) -> dict[str, Any] | None:
         """None if the worker does not answer in time: it is still too young, or gone."""
-        with self._asking, contextlib.suppress(OSError):
-            self._discard_late_answers()
-            self._ours.settimeout(seconds)
-            self._ours.sendall(b"?")
-            line = b""
-            while not line.endswith(b"\n"):
-                part = self._ours.recv(4096)
-                if not part:
-                    return None
-                line += part
-            report: dict[str, Any] = json.loads(line.splitlines()[-1])
-            return report
+        with self._asking, contextlib.suppress(OSError, queue.Empty):
+            while not self._reports.empty():  # late answers
+                self._reports.get()
+            with self._sending:
+                self._ours.sendall(ASK)
+            return self._reports.get(timeout=seconds)
         return None
 
-    def _discard_late_answers(self) -> None:
-        self._ours.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while self._ours.recv(4096):
-                pass
+    def give(self, hand_over: Callable[[socket.socket], None]) -> None:
+        with self._sending, contextlib.suppress(OSError):  # OSError: it is gone already
+            self._ours.sendall(GIVE)
+            hand_over(self._ours)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            self._ours.shutdown(socket.SHUT_RDWR)  # ends an `ask` under way
-        with self._asking:
-            self._ours.close()
-            self.theirs.close()
+            self._ours.shutdown(socket.SHUT_RDWR)  # ends `listen`
+        self._ours.close()
+        self.theirs.close()
 
 
-def answer(sock: socket.socket, lifecycle: Lifecycle) -> None:
-    """The worker's end, to the end of the leader."""
-    with sock, contextlib.suppress(OSError):
-        while sock.recv(64):
-            sock.sendall(json.dumps(lifecycle.summary()).encode() + b"\n")
+class Reporter:
+    """The worker's end."""
+
+    def __init__(self, sock: socket.socket, lifecycle: Lifecycle) -> None:
+        self._sock = sock
+        self._lifecycle = lifecycle
+        self._listener: Future[socket.socket] = Future()
+
+    def want_listener(self) -> Future[socket.socket]:
+        with contextlib.suppress(OSError):  # the leader is gone, which ends this process
+            self._sock.sendall(LOADED)
+        return self._listener
+
+    def answer(self, take_over: Callable[[socket.socket], socket.socket]) -> None:
+        """Serves the leader, to its end."""
+        with self._sock, contextlib.suppress(OSError):
+            while word := self._sock.recv(1):
+                if word == ASK:
+                    self._sock.sendall(json.dumps(self._lifecycle.summary()).encode() + b"\n")
+                else:
+                    self._take(take_over(self._sock))
+
+    def _take(self, listener: socket.socket) -> None:
+        if self._listener.set_running_or_notify_cancel():
+            self._listener.set_result(listener)
+        else:
+            listener.close()  # a stop came meanwhile

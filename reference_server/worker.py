@@ -6,22 +6,24 @@ import gc
 import json
 import logging
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reference_server import logs, reports, workers
 from reference_server.lifecycle import EXIT_CUT, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
+if TYPE_CHECKING:
+    from reference_server.engine import Listener
+
 
 def serve_models(
     settings: Settings,
     lifecycle: Lifecycle,
-    sock: socket.socket,
+    listener: Listener,
     *,
     watch: SignalWatch | None = None,
 ) -> int:
@@ -47,7 +49,7 @@ def serve_models(
             workers=settings.workers,
         )
 
-    return serve(make, lifecycle, sock, loop=settings.loop, watch=watch)
+    return serve(make, lifecycle, listener, loop=settings.loop, watch=watch)
 
 
 def finish(code: int) -> int:
@@ -71,9 +73,9 @@ def work() -> int:
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     threading.Thread(target=_obey, args=(orders, lifecycle), name="orders", daemon=True).start()
-    inquiries = workers.redeem(message["reports"])
-    threading.Thread(target=reports.answer, args=(inquiries, lifecycle), name="reports", daemon=True).start()
-    return finish(serve_models(settings, lifecycle, workers.redeem(message["socket"])))
+    reporter = reports.Reporter(workers.redeem(message["reports"]), lifecycle)
+    threading.Thread(target=reporter.answer, args=(workers.take_over,), name="reports", daemon=True).start()
+    return finish(serve_models(settings, lifecycle, reporter.want_listener))
 
 
 def _obey(orders: BinaryIO, lifecycle: Lifecycle) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import functools
 import json
 import logging
 import math
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,28 +90,28 @@ class Leader:
     ) -> None:
         self._settings = settings
         self._sock = sock
-        self._channel = channel
-        self._events: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._workers: set[Worker] = set()
         self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
         self._exit_code = EXIT_OK
         self._told: set[str] = set()
-        self._lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS, last_resort=self._kill)
-        self._lifecycle.listen(lambda: self._events.put(None))
+        self.lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS)
+        self.lifecycle.at_last_resort(self._kill)
+        self.lifecycle.listen(lambda: self._events.put(None))
         watch.deliver(self._signalled, instead=channel)
         if channel is not None:
-            channel.serve(self._lifecycle, self.status)
+            channel.serve(self.lifecycle, self.status)
 
     def _signalled(self, number: signal.Signals) -> None:
-        self._lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
+        self.lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
 
     def run(self) -> int:
         for _ in range(self._settings.workers):
-            if not self._lifecycle.stopping:
+            if not self.lifecycle.stopping:
                 self._start(first=True)
-        while self._workers or not self._lifecycle.stopping:
+        while self._workers or not self.lifecycle.stopping:
             self._handle(self._next_event())
-        self._lifecycle.close(self._exit_code)
+        self.lifecycle.close(self._exit_code)
         logger.info("leader pid=%d ends: exit code %d", os.getpid(), self._exit_code)
         return self._exit_code
 
@@ -121,28 +122,27 @@ class Leader:
         for worker in sorted(self._workers, key=lambda worker: worker.process.pid):
             said = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
             reports.append(said or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
-        summary = self._lifecycle.summary()
-        if not self._lifecycle.stopping and any(report["state"] == "ready" for report in reports):
+        summary = self.lifecycle.summary()
+        if not self.lifecycle.stopping and any(report["state"] == "ready" for report in reports):
             summary["state"] = "ready"
         in_flight = sum(report["in_flight"] or 0 for report in reports)
         return {**summary, "in_flight": in_flight, "workers": reports}
 
-    def _next_event(self) -> Worker | None:
+    def _next_event(self) -> Callable[[], None] | None:
         wait = max(0.0, min(self._missing) - time.monotonic()) if self._missing else None
         try:
             return self._events.get(timeout=wait)
         except queue.Empty:
             return None
 
-    def _handle(self, ended: Worker | None) -> None:
-        if ended is not None:
-            self._workers.discard(ended)
-            self._ended(ended)
-        if self._lifecycle.stopping:
+    def _handle(self, event: Callable[[], None] | None) -> None:
+        if event is not None:
+            event()
+        if self.lifecycle.stopping:
             self._sock.close()
             self._missing.clear()
-            limited = self._lifecycle.seconds_left() < math.inf
-            self._tell_all("force" if self._lifecycle.forced else "stop" if limited else "drain")
+            limited = self.lifecycle.seconds_left() < math.inf
+            self._tell_all("force" if self.lifecycle.forced else "stop" if limited else "drain")
             return
         due = [moment for moment in self._missing if moment <= time.monotonic()]
         for moment in due:
@@ -155,17 +155,22 @@ class Leader:
             for worker in self._workers:
                 worker.tell(word)
 
+    def _loaded(self, worker: Worker) -> None:
+        if not self.lifecycle.stopping and worker in self._workers:
+            worker.inquiry.give(lambda through: hand_over(self._sock, through, worker.process.pid))
+
     def _ended(self, worker: Worker) -> None:
+        self._workers.discard(worker)
         code = worker.process.returncode
         assert worker.process.stdin is not None
         worker.process.stdin.close()
         worker.inquiry.close()
-        if self._lifecycle.stopping:
+        if self.lifecycle.stopping:
             if code != EXIT_OK and self._exit_code == EXIT_OK and not _killed_by_console(code):
                 self._exit_code = EXIT_CUT
         elif worker.first and code == EXIT_START_FAILED:
             self._exit_code = EXIT_START_FAILED
-            self._lifecycle.request_stop("a worker that could not start")
+            self.lifecycle.request_stop("a worker that could not start")
         else:
             delay = REPLACE_FAILED_SECONDS if code == EXIT_START_FAILED else REPLACE_SECONDS
             logger.warning("worker pid=%d died (exit code %d); it is replaced", worker.process.pid, code)
@@ -173,25 +178,24 @@ class Leader:
 
     def _start(self, *, first: bool) -> None:
         inquiry = Inquiry()
-        sockets = {"socket": self._sock, "reports": inquiry.theirs}
         with _holding_signals_back():
-            process = _spawn(list(sockets.values()))
+            process = _spawn(inquiry.theirs)
         worker = Worker(process, first, inquiry)
         with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
-            tickets = {name: _ticket(sock, process.pid) for name, sock in sockets.items()}
-            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), **tickets}))
+            reports = _ticket(inquiry.theirs, process.pid)
+            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "reports": reports}))
         self._workers.add(worker)
+        loaded = functools.partial(self._events.put, functools.partial(self._loaded, worker))
+        threading.Thread(target=inquiry.listen, args=(loaded,), name="reports", daemon=True).start()
         threading.Thread(target=self._await, args=(worker,), daemon=True).start()
 
     def _await(self, worker: Worker) -> None:
         worker.process.wait()
-        self._events.put(worker)
+        self._events.put(functools.partial(self._ended, worker))
 
     def _kill(self) -> None:
         for worker in list(self._workers):
             worker.process.kill()
-        if self._channel is not None:
-            self._channel.close()
 
 
 def ignore_stop_signals() -> None:
@@ -232,7 +236,7 @@ if sys.platform == "win32":
     def _holding_signals_back() -> Iterator[None]:
         yield
 
-    def _spawn(sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
+    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
         # CREATE_NEW_PROCESS_GROUP masks CTRL_C from birth; without it one that comes before `ignore_stop_signals`
         # would print a KeyboardInterrupt. CTRL_BREAK cannot be masked: it ends a worker that young, without a word.
         # The base interpreter: a venv's python.exe is a launcher, whose pid `sock.share` could not use.
@@ -254,6 +258,18 @@ if sys.platform == "win32":
     def redeem(ticket: str) -> socket.socket:
         return socket.fromshare(base64.b64decode(ticket))
 
+    def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
+        through.sendall(_ticket(sock, pid).encode() + b"\n")
+
+    def take_over(through: socket.socket) -> socket.socket:
+        """OSError if nothing comes, or if the leader has closed it meanwhile: it is stopping, or gone."""
+        ticket = b""
+        while not ticket.endswith(b"\n"):
+            if not (part := through.recv(1)):
+                raise ConnectionError
+            ticket += part
+        return redeem(ticket.decode())
+
     def _killed_by_console(code: int) -> bool:
         """0xC000013A, STATUS_CONTROL_C_EXIT: the stop event itself ended a worker that had not begun to serve."""
         return code & 0xFFFFFFFF == 0xC000013A
@@ -269,12 +285,12 @@ else:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _spawn(sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
+    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "reference_server.worker"],
             bufsize=0,
             stdin=subprocess.PIPE,
-            pass_fds=[sock.fileno() for sock in sockets],
+            pass_fds=[sock.fileno()],
         )
 
     def _ticket(sock: socket.socket, pid: int) -> str:
@@ -284,6 +300,16 @@ else:
         sock = socket.socket(fileno=int(ticket))
         sock.set_inheritable(False)
         return sock
+
+    def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
+        socket.send_fds(through, [b"\n"], [sock.fileno()])
+
+    def take_over(through: socket.socket) -> socket.socket:
+        """OSError if nothing comes: the leader is gone."""
+        _, descriptors, _, _ = socket.recv_fds(through, 1, 1)
+        if not descriptors:
+            raise ConnectionError
+        return socket.socket(fileno=descriptors[0])
 
     def _killed_by_console(code: int) -> bool:
         return False

@@ -54,6 +54,7 @@ class Channel:
     def serve(self, lifecycle: Lifecycle, status: Status | None = None) -> None:
         """Obeys from now on. `status` is what to answer to a client who asks for it."""
         self._lifecycle = lifecycle
+        lifecycle.at_last_resort(self.close)
         self._status = status or (lambda: alone(lifecycle))
         self._thread = threading.Thread(target=self._accept, name="control", daemon=True)
         self._thread.start()
