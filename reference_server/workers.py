@@ -119,7 +119,7 @@ class Leader:
         """From any thread. The server is ready as soon as one worker is."""
         deadline = time.monotonic() + REPORT_SECONDS
         reports = []
-        for worker in sorted(self._workers, key=lambda worker: worker.process.pid):
+        for worker in sorted(self._workers.copy(), key=lambda worker: worker.process.pid):
             said = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
             reports.append(said or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
         summary = self.lifecycle.summary()

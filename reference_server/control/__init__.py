@@ -7,7 +7,7 @@
     channel.py     the server's side, in threads of its own, so that it answers while the event loop is blocked
     client.py      `python -m reference_server status | stop | drain`
 
-An address follows from the port alone, never from the environment, so that a client finds what a service has started.
+An address follows from port and user alone, so that the client of a server that has no --control-address finds it.
 A server keeps its key file open and locked as long as it lives. That lock decides whose the address is: what is there
 without one was left by a server that was killed, and is replaced.
 """

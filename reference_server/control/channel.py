@@ -120,7 +120,7 @@ class Channel:
             stream.send(b"refused\n", deadline)
             raise
         if request.get("command") not in COMMANDS or not isinstance(request.get("nonce"), str):
-            raise Refused(f"expected one of {', '.join(COMMANDS)}, found {str(request)[:80]}")
+            raise Refused(f"expected one of {', '.join(COMMANDS)}, found {request!r:.80}")
         theirs = request["nonce"]
         answer = self._obey(request["command"])
         stream.send(sign(key, "server", theirs, answer), time.monotonic() + PATIENCE_SECONDS)

@@ -87,7 +87,7 @@ def _address(options: argparse.Namespace) -> str:
             (variable(name), os.environ.get(variable(name))),
             (f"{path}: {option(name)}", file.get(name)),
         ):
-            if value:
+            if value not in (None, ""):
                 try:
                     return read(str(value))
                 except ValueError as error:

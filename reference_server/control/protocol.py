@@ -45,7 +45,7 @@ def verify(key: bytes, speaker: str, nonce: str, line: bytes) -> dict[str, Any]:
         raise Refused("wrong key")
     document = json.loads(text)
     if not isinstance(document, dict):
-        raise Refused(f"expected an object, found {str(document)[:40]}")
+        raise Refused(f"expected an object, found {document!r:.40}")
     return document
 
 
