@@ -195,7 +195,7 @@ logs.configure()
 sock = workers.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
 with Channel(sys.argv[1]) as channel:
-    lifecycle = Lifecycle(Policy(drain_seconds=0.5), watchdog_seconds=WATCHDOG_SECONDS, last_resort=channel.close)
+    lifecycle = Lifecycle(Policy(drain_seconds=0.5), watchdog_seconds=WATCHDOG_SECONDS)
     channel.serve(lifecycle)
     code = serve(lambda: app, lifecycle, sock)
 sys.exit(code)
