@@ -76,3 +76,15 @@ def test_a_held_back_body_is_in_flight_too(engine: Engine, describe: Callable[..
         assert result.observation is not None
         assert "held back" in " ".join(result.observation.notes)
     assert engine.submit(describe("good", routes=routes), SC304).result().outcome is Outcome.PASS
+
+
+def test_a_stop_command_however_quick_leaves_the_server_time_to_drain(
+    engine: Engine, family: str, describe: Callable[..., Server]
+) -> None:
+    if family == "windows":
+        pytest.skip("there a command has no signal to send")
+    polite = StopCommand(command=("sh", "-c", "kill -TERM {pid}"))
+    server = describe("good", stops={Stop.TERMINATE: polite})
+    assert server.drain == 1.0, "less than what a slow command is given"
+    for result in run_all(engine, server, tuple(s for s in CATALOGUE if s.code in ("SC301", "SC803"))):
+        assert result.outcome is Outcome.PASS, explain(result)

@@ -11,6 +11,7 @@ from ..model import Act, Platform, Server, Stop
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
 LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first
+COMMAND_SHARE = 0.75  # of what is then left of the server's own drain limit: a quick command may not make it be reached
 
 
 def templated(server: Server, placeholder: str) -> bool:
@@ -36,7 +37,10 @@ def left(server: Server) -> float:
 
 def lasting(server: Server, seconds: float) -> float:
     """Seconds of a request that is to last that long after the stop request."""
-    return LEAD + seconds + (COMMAND_LEAD if server.stops else 0.0)
+    if not server.stops:
+        return LEAD + seconds
+    spare = COMMAND_LEAD if server.drain is None else COMMAND_SHARE * max(0.0, server.drain - seconds)
+    return LEAD + seconds + min(COMMAND_LEAD, spare)
 
 
 async def begin_load(live: LiveServer, seconds: float, name: str = "in flight") -> Running:
