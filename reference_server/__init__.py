@@ -12,6 +12,7 @@ this order:
     acceptor.py    accepts connections, and loses none when it ends
     reports.py     what workers tell the leader of themselves
     control/       status, stop and drain without a signal
+    service.py     the commands of the Windows service; service_host.py: what runs in it
     settings.py    command line, environment and file; limits.py and named.py (`--model`) beside it
     app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/, load.py
     __main__.py    puts the pieces together

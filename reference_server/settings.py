@@ -32,7 +32,11 @@ OF_KUBERNETES: Final = re.compile(ENV_PREFIX + r"(SERVICE_HOST|SERVICE_PORT(_\w+
 
 
 class Settings(BaseSettings):
-    """A FastAPI model server that stops well. As environment variables: REFERENCE_SERVER_DRAIN_SECONDS=5."""
+    """A FastAPI model server that stops well.
+
+    As environment variables: REFERENCE_SERVER_DRAIN_SECONDS=5. With `status`, `stop`, `drain` or `service` as its first
+    word the command line does something else; each has a --help.
+    """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", cli_kebab_case=True)
 
