@@ -607,7 +607,12 @@ def test_the_end_of_pytest_is_the_end_of_its_servers(
 ) -> None:
     path = traced(project)
     command = [sys.executable, "-m", "pytest", "--signal-compat", "-k", "X001"]
-    with (path / "out.txt").open("wb") as output, subprocess.Popen(command, cwd=path, stdout=output) as process:
+    # A shell's background job, which these tests may be, has SIGINT ignored, and a child inherits that.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if how == "interrupt" else {}
+    with (
+        (path / "out.txt").open("wb") as output,
+        subprocess.Popen(command, cwd=path, stdout=output, **heeding) as process,
+    ):
         deadline = time.monotonic() + LIMIT
         while not (processes(path) and running(processes(path))):
             assert process.poll() is None and time.monotonic() < deadline, (path / "out.txt").read_text()
