@@ -7,6 +7,8 @@
     crossed    the same, but the close and the request met on their way: it had come when `send` returned. No server
                can avoid that and HTTP clients send such a request again (RFC 9112, 9.3.1)
     half sent  closed after a part of the request's head
+    unserved   Windows only: a connection made after the stop, reset with nothing heard. Closing a listening socket
+               resets what the system has queued for it since the last accept, and there nothing can be done about that
     cut        anything else, with the moments: reset or closed after the request, truncated, wrong, no answer
 
 "EOF" in a cut says that the server had read everything it got, "reset" that something was unread (a connection that
@@ -24,7 +26,7 @@ import time
 from dataclasses import dataclass, field
 
 PATIENCE = 10.0  # seconds for one answer
-VERDICTS = ("answered", "503", "refused", "idle", "crossed", "half sent", "cut")
+VERDICTS = ("answered", "503", "refused", "idle", "crossed", "half sent", "unserved", "cut")
 BAD = ("half sent", "cut")
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import collections
 import random
+import re
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from load import BAD, PATIENCE, VERDICTS, Attempt, Load, client
@@ -23,6 +24,7 @@ from reference import STOPS, Problem, Reference, install_windows_site, port_is_f
 CLIENTS = 16
 LATEST_STOP = 0.6  # seconds after the start of the load
 EXIT_LIMIT = {"linux": 3.0, "windows": 6.0}
+UNHEARD = re.compile("reset before anything was sent|reset after 0 bytes|send: ConnectionResetError")
 SHOWN = 3  # lines for one stop; the log has them all
 
 
@@ -67,7 +69,7 @@ def stop_once(server: Reference, seed: str) -> Stop:
         complaints.append(f"exit: expected within {EXIT_LIMIT[server.place]:g} s, found {ended - asked:.2f} s")
     if any(thread.is_alive() for thread in threads):
         complaints.append("a client still waits")
-    attempts = tuple(load.attempts)
+    attempts = tuple(judged_late(attempt, asked) if server.place == "windows" else attempt for attempt in load.attempts)
     in_flight = sum(attempt.sent < asked < attempt.ended for attempt in attempts if attempt.sent)
     return Stop(
         how=how,
@@ -78,6 +80,11 @@ def stop_once(server: Reference, seed: str) -> Stop:
         attempts=attempts,
         complaints=tuple(complaints),
     )
+
+
+def judged_late(attempt: Attempt, asked: float) -> Attempt:
+    late = attempt.verdict == "cut" and attempt.opened > asked and UNHEARD.match(attempt.detail)
+    return replace(attempt, verdict="unserved") if late else attempt
 
 
 def period(attempt: Attempt, asked: float) -> str:
