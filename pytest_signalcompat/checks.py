@@ -28,6 +28,7 @@ FIX_ADD_SIGNAL_HANDLER = (
     " SIGINT and SIGBREAK, and wake the loop with call_soon_threadsafe (as kserve#3882 was fixed)"
 )
 FIX_MISSING_SIGNAL = "Windows has no SIGQUIT, SIGHUP, SIGUSR1 …: look signals up with getattr(signal, name, None)"
+FIX_SLOW = "routes.slow must take as long as its {seconds} say"
 FIX_HANDLER = "handle the stop request: stop accepting, finish what is in flight, then leave with status 0"
 
 
@@ -287,7 +288,7 @@ def request_completed(server: Server, seen: Observation) -> Failure | None:
             check="request completed",
             expected="a request in flight when the stop request is delivered",
             actual=f"{request.method} {request.path} {what} ({_told(request, seen)})",
-            fix="routes.slow must take as long as its {seconds} say",
+            fix=FIX_SLOW,
             inconclusive=True,
         )
     if not succeeded(request):
@@ -349,10 +350,12 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
     lived = seen.exit.at - seen.delivered.at if seen.exit is not None else DRAINING_FOR
     if lived >= DRAINING_FOR and tried:
         return None
+    load = "; ".join(f"{x.method} {x.path}: {_told(x, seen)}" for x in seen.exchanges if x.name == "in flight")
     return Failure(
         check="no silence",
         expected=f"a server that drains for {DRAINING_FOR:g} s or more, so that new connections meet it",
-        actual=f"it left {lived:.2f} s after {seen.delivered.what}, with a request in flight",
+        actual=f"it left {lived:.2f} s after {seen.delivered.what}{f' ({load})' if load else ''}",
+        fix="keep serving what has begun; " + FIX_SLOW,
         inconclusive=True,
     )
 
@@ -377,6 +380,15 @@ def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
     first, last = server.drain - CLOCK_SLACK, server.drain + OVERLONG_WITHIN
     if first <= took <= last:
         return None
+    load = _named("in flight", seen)
+    if took < first and load is not None and (load not in in_flight(seen) or succeeded(load)):
+        return Failure(
+            check="cut at the limit",
+            expected=f"a request in flight that takes longer than {server.drain:g} s after the stop request",
+            actual=f"{load.method} {load.path} was over by itself ({_told(load, seen)})",
+            fix=FIX_SLOW,
+            inconclusive=True,
+        )
     return Failure(
         check="cut at the limit",
         expected=f"exit between {server.drain:g} and {last:g} s after the stop request",
