@@ -204,7 +204,7 @@ def has_evidence(server: Server, seen: Observation) -> Failure | None:
         )
     return Failure(
         check="evidence",
-        expected=f"a line like {mark!r} after the stop request",
+        expected=f"a line like '{mark}' after the stop request",
         actual=f"{took}, without it",
         fix=FIX_HANDLER,
     )
@@ -224,7 +224,7 @@ def nothing_left(server: Server, seen: Observation) -> Failure | None:
     left = []
     if seen.gone is None:
         names = ", ".join(f"{p.pid} {p.name[:80]}" for p in seen.survivors[:5]) or "a process that ended meanwhile"
-        left.append(f"processes: {names}")
+        left.append(f"left running: {names}")
     if seen.port is not None and (seen.port.freed is None or seen.port.freed > exit.at + GONE_WITHIN):
         left.append(f"port {seen.port.number} still accepts connections")
     if not left:
@@ -256,8 +256,8 @@ def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
         return None
     return Failure(
         check="every worker stopped",
-        expected=f"{server.workers} lines like {server.marks.stopped!r}, one from each worker",
-        actual=f"{number} such lines" if number != 1 else "1 such line",
+        expected=f"{server.workers} lines like '{server.marks.stopped}', one from each worker",
+        actual=f"{number} line{'' if number == 1 else 's'} to say that a worker stopped, of {server.workers}",
         fix="let the leader ask each worker to stop and wait until it has",
     )
 
@@ -406,7 +406,8 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
     if dirty is None:
         return None
     raised = exceptions(after)
-    found = f"{raised[0].type}: {raised[0].text} at {raised[0].where}" if raised else dirty.text.strip()
+    first = raised[0] if raised else None
+    found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where}" if first else dirty.text.strip()
     return Failure(
         check="clean output", expected="no traceback or asyncio complaint after the stop request", actual=found
     )
