@@ -28,6 +28,7 @@ FIX_ADD_SIGNAL_HANDLER = (
     " SIGINT and SIGBREAK, and wake the loop with call_soon_threadsafe (as kserve#3882 was fixed)"
 )
 FIX_MISSING_SIGNAL = "Windows has no SIGQUIT, SIGHUP, SIGUSR1 …: look signals up with getattr(signal, name, None)"
+FIX_SLOW = "routes.slow must take as long as its {seconds} say"
 FIX_HANDLER = "handle the stop request: stop accepting, finish what is in flight, then leave with status 0"
 
 
@@ -203,7 +204,7 @@ def has_evidence(server: Server, seen: Observation) -> Failure | None:
         )
     return Failure(
         check="evidence",
-        expected=f"a line like {mark!r} after the stop request",
+        expected=f"a line like '{mark}' after the stop request",
         actual=f"{took}, without it",
         fix=FIX_HANDLER,
     )
@@ -223,7 +224,7 @@ def nothing_left(server: Server, seen: Observation) -> Failure | None:
     left = []
     if seen.gone is None:
         names = ", ".join(f"{p.pid} {p.name[:80]}" for p in seen.survivors[:5]) or "a process that ended meanwhile"
-        left.append(f"processes: {names}")
+        left.append(f"left running: {names}")
     if seen.port is not None and (seen.port.freed is None or seen.port.freed > exit.at + GONE_WITHIN):
         left.append(f"port {seen.port.number} still accepts connections")
     if not left:
@@ -255,8 +256,8 @@ def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
         return None
     return Failure(
         check="every worker stopped",
-        expected=f"{server.workers} lines like {server.marks.stopped!r}, one from each worker",
-        actual=f"{number} such lines" if number != 1 else "1 such line",
+        expected=f"{server.workers} lines like '{server.marks.stopped}', one from each worker",
+        actual=f"{number} line{'' if number == 1 else 's'} to say that a worker stopped, of {server.workers}",
         fix="let the leader ask each worker to stop and wait until it has",
     )
 
@@ -287,7 +288,7 @@ def request_completed(server: Server, seen: Observation) -> Failure | None:
             check="request completed",
             expected="a request in flight when the stop request is delivered",
             actual=f"{request.method} {request.path} {what} ({_told(request, seen)})",
-            fix="routes.slow must take as long as its {seconds} say",
+            fix=FIX_SLOW,
             inconclusive=True,
         )
     if not succeeded(request):
@@ -349,10 +350,12 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
     lived = seen.exit.at - seen.delivered.at if seen.exit is not None else DRAINING_FOR
     if lived >= DRAINING_FOR and tried:
         return None
+    load = "; ".join(f"{x.method} {x.path}: {_told(x, seen)}" for x in seen.exchanges if x.name == "in flight")
     return Failure(
         check="no silence",
         expected=f"a server that drains for {DRAINING_FOR:g} s or more, so that new connections meet it",
-        actual=f"it left {lived:.2f} s after {seen.delivered.what}, with a request in flight",
+        actual=f"it left {lived:.2f} s after {seen.delivered.what}{f' ({load})' if load else ''}",
+        fix="keep serving what has begun; " + FIX_SLOW,
         inconclusive=True,
     )
 
@@ -377,6 +380,15 @@ def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
     first, last = server.drain - CLOCK_SLACK, server.drain + OVERLONG_WITHIN
     if first <= took <= last:
         return None
+    load = _named("in flight", seen)
+    if took < first and load is not None and (load not in in_flight(seen) or succeeded(load)):
+        return Failure(
+            check="cut at the limit",
+            expected=f"a request in flight that takes longer than {server.drain:g} s after the stop request",
+            actual=f"{load.method} {load.path} was over by itself ({_told(load, seen)})",
+            fix=FIX_SLOW,
+            inconclusive=True,
+        )
     return Failure(
         check="cut at the limit",
         expected=f"exit between {server.drain:g} and {last:g} s after the stop request",
@@ -394,7 +406,8 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
     if dirty is None:
         return None
     raised = exceptions(after)
-    found = f"{raised[0].type}: {raised[0].text} at {raised[0].where}" if raised else dirty.text.strip()
+    first = raised[0] if raised else None
+    found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where}" if first else dirty.text.strip()
     return Failure(
         check="clean output", expected="no traceback or asyncio complaint after the stop request", actual=found
     )

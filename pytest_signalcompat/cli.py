@@ -29,8 +29,9 @@ ready = {{ http = "/healthz" }}       # or {{ tcp = true }}, or {{ log = "a regu
 drain = 10                          # the server's own limit for requests in flight; leave it out if it has none
 # env = {{ LOG_LEVEL = "info" }}
 # workers = 2                       # with {{workers}} in the command
-# routes = {{ slow = "/slow?seconds={{seconds}}", stream = "/stream?seconds={{seconds}}" }}
-# routes = {{ post = {{ path = "/predict", body = "{{}}" }} }}    # without a slow route: its body is held back
+# routes.slow = "/slow?seconds={{seconds}}"       # answers after that many seconds
+# routes.stream = "/stream?seconds={{seconds}}"   # goes on for that many seconds
+# routes.post = {{ path = "/predict", body = "{{}}" }}   # without a slow route: its body is held back
 {marks}
 """
 MARKS_KNOWN = """\

@@ -220,7 +220,7 @@ class Engine(uvicorn.Server):
         self._exit_code = EXIT_CUT
         self._close_listener()
         requests = self.in_flight.cut()
-        logging.getLogger("reference_server").warning("%d requests cut", requests)
+        logging.getLogger("reference_server").warning("requests cut: %d", requests)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CUT_SECONDS):
                 await self.in_flight.idle()

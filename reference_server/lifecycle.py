@@ -101,7 +101,7 @@ class Lifecycle:
         self._forced = False
         self._exit_code = EXIT_CUT
         self._listeners: list[Callable[[], object]] = []
-        self.in_flight = 0  # kept by whoever counts the requests
+        self.in_flight: int | None = 0  # kept by whoever counts the requests; None where nobody does
 
     @property
     def state(self) -> State:

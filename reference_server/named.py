@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:  # it imports NumPy, which a leader of workers does without
@@ -57,4 +58,17 @@ def _make(wanted: Wanted) -> Model:
         model: Model = kind()
     except Exception as error:
         raise ModelError(f"{wanted}: {wanted.attribute}() failed: {type(error).__name__}: {error}") from error
+    if not _takes_two(model.predict):
+        raise ModelError(f"{wanted}: expected predict(inputs, parameters), found predict{signature(model.predict)}")
     return model
+
+
+def _takes_two(function: Callable[..., object]) -> bool:
+    """Whether it can be called with two positional arguments. What does not tell its signature is believed."""
+    try:
+        signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True

@@ -96,6 +96,7 @@ class Leader:
         self._exit_code = EXIT_OK
         self._told: set[str] = set()
         self.lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS)
+        self.lifecycle.in_flight = None  # the workers know, and `status` asks them
         self.lifecycle.at_last_resort(self._kill)
         self.lifecycle.listen(lambda: self._events.put(None))
         watch.deliver(self._signalled, instead=channel)

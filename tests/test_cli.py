@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,16 @@ def test_init_prints_a_table_that_can_be_read(
     assert server.preset == installed
     assert server.marks.stopped is not None, "the shutdown could not be seen"
     assert ("{drain}" in " ".join(server.command)) == (installed is not None)
+
+
+def test_every_line_of_the_table_may_be_uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "uvicorn" else None)
+    file = tmp_path / "pyproject.toml"
+    file.write_text(re.sub(r"^# (?=[a-z.]+ = )", "", cli.table(), flags=re.MULTILINE), encoding="utf-8")
+    found = read(file)
+    assert found is not None
+    routes = found.servers[0].routes
+    assert routes.slow and routes.stream and routes.post
 
 
 def test_init_writes_nothing_unless_asked(tmp_path: Path) -> None:

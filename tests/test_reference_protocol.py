@@ -734,6 +734,10 @@ class Heavy(Doubler):
 class Half:
     def load(self): pass
 
+class OneArgument(Half):
+    def predict(self, inputs): return inputs
+    def unload(self): pass
+
 def function(): pass
 """
 
@@ -752,6 +756,7 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
         ("zoo:Nobody", "--model m=zoo:Nobody: expected a class, found nothing of that name in zoo"),
         ("zoo:function", "expected a class, found function"),
         ("zoo:Half", "expected a class with load, predict, unload; it lacks predict, unload"),
+        ("zoo:OneArgument", "--model m=zoo:OneArgument: expected predict(inputs, parameters), found predict(inputs)"),
         ("zoo.nobody:X", "cannot import zoo.nobody: ModuleNotFoundError"),
         ("zoo:Heavy", "model 'm' failed to load: OSError: no weights"),
     ],

@@ -47,7 +47,7 @@ SC203 quit-idle: still running 5 s after SIGQUIT
   required  asked to quit while idle, it is gone in time
   expected  exit within 5 s
   found     still running 5 s after SIGQUIT
-  note      it was late, so it was run again alone; this is that second run"""
+  note      it failed by time only, so it was run again alone; this is that second run"""
 
 EXPLAINED_ERROR = """\
 SC803 clean-output: stop.terminate.command of server 'api' exited with status 3; expected: status 0

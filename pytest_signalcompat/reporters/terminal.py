@@ -23,7 +23,7 @@ def explain(result: Result) -> str:
     where = f" on {place.system} ({place.launcher})" if place else ""
     headline = result.failures[0].actual if result.failures else _headline(result.reason)
     lines = [f"{result.code} {result.slug}: {headline}"]
-    lines.append(f"  verdict   {result.outcome.upper()}, ending {result.ending}: server {result.server}{where}")
+    lines.append(f"  verdict   {WORDS[result.outcome]}, ending {result.ending}: server {result.server}{where}")
     lines.append(f"  required  {result.requirement}")
     seen = result.observation
     if seen is not None:
@@ -39,7 +39,7 @@ def explain(result: Result) -> str:
     lines += [f"  fix       {fix}" for fix in fixes]
     lines += [f"  note      {note}" for note in seen.notes] if seen else []
     if result.attempt > 1:
-        lines.append("  note      it was late, so it was run again alone; this is that second run")
+        lines.append("  note      it failed by time only, so it was run again alone; this is that second run")
     if result.reason:
         lines += ["  reason    " + result.reason.strip().replace("\n", "\n            ")]
     return "\n".join(lines + (_last_output(seen) if seen else []))
