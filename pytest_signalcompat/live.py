@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import h11
 
 from . import probes
-from .errors import NotReady, StopCommandError, SupervisorError
+from .errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from .model import (
     Delivery,
     Exchange,
@@ -41,12 +41,17 @@ PLACEHOLDER = re.compile(r"\{(python|port|workers|loop|drain|pid|env:\w+)\}")
 
 
 def expand(text: str, values: dict[str, str], env: dict[str, str]) -> str:
-    """Fills placeholders; a value may hold placeholders itself ({env:NAME}). Unknown braces stay as they are."""
+    """Fills placeholders; a value may hold placeholders itself ({env:NAME}). Unknown braces stay as they are.
+
+    Raises SpawnError where a variable is not set.
+    """
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name.startswith("env:"):
-            return expand(env.get(name[4:], ""), values, env)
+            if name[4:] not in env:
+                raise SpawnError(f"{match[0]} in {text!r}: expected an environment variable, found none of that name")
+            return expand(env[name[4:]], values, env)
         return values[name]
 
     return PLACEHOLDER.sub(value, text)

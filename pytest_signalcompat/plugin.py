@@ -5,7 +5,9 @@ Without `--signal-compat` it imports nothing but the standard library and pytest
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .supervisor.client import Launcher
     from .sync import SyncServer
 
+SILENCE = 15.0  # seconds without a word
 PROPERTY = "signalcompat"  # the user property that carries a Result as JSON text
 SUFFIXES = (".json", ".md")
 MARKERS = {
@@ -261,7 +264,7 @@ class SignalCompat:
         self._begin(item)
         for other in self._coming(item):
             self._begin(other)
-        result: Result = wait_for(self._begun.pop(item.nodeid))
+        result: Result = wait_for(self._begun.pop(item.nodeid), Waiting(item).beat)
         return result
 
     def _begin(self, item: ScenarioItem) -> None:
@@ -339,6 +342,32 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 
 # ---------------------------------------------------------------- items
+
+
+class Waiting:
+    """Tells what is waited for where nothing else is said for long: a server that hangs, for its whole grace period."""
+
+    def __init__(self, item: ScenarioItem) -> None:
+        self._item = item
+        self._begun = self._told = time.monotonic()
+
+    def beat(self) -> None:
+        now = time.monotonic()
+        if now - self._told < SILENCE:
+            return
+        self._told = now
+        plugins, config = self._item.config.pluginmanager, self._item.config
+        reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+        if reporter is None or config.get_verbosity() < 0 or hasattr(config, "workerinput"):
+            return
+        item = self._item
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            reporter.ensure_newline()
+            seconds, scenario = now - self._begun, f"{item.scenario.code} {item.scenario.slug}"
+            reporter.write_line(
+                f"signal-compat: {item.server.name} {scenario}: {seconds:.0f} s by now (grace {item.server.grace:g} s;"
+                " what is late is run again alone)"
+            )
 
 
 class SignalCompatFile(pytest.File):

@@ -133,7 +133,9 @@ def rows() -> list[Row]:
     windows: dict[str, Any] = {"platform": WINDOWS, "deliveries": (asked(what="CTRL_BREAK_EVENT"),)}
     no_mark = server(marks=Marks())
     two = server(workers=2)
+    pair = (Process(pid=1, name="a"), Process(pid=2, name="b"))
     both = said("stopped pid=2", "stopped pid=3")
+    one_early = both[:1] + said("stopped", at=0.5)
     opened = request(name="stream", path="/stream", end="truncated", answered=0.6)
     return [
         (ready, "ready", {}, SERVER, MET),
@@ -229,11 +231,12 @@ def rows() -> list[Row]:
         (left, "of a killed server", KILLED, SERVER, MET),
         (workers, "one", {}, SERVER, MET),
         (workers, "both", {"output": both}, two, MET),
-        (workers, "one of two", {}, two, NOT_MET),
-        (workers, "one before the stop", {"output": both[:1] + said("stopped", at=0.5)}, two, NOT_MET),
+        (workers, "one of two", {"processes": pair}, two, NOT_MET),
+        (workers, "one of two, of which one never ran", {}, two, MET),
+        (workers, "one before the stop", {"processes": pair, "output": one_early}, two, NOT_MET),
         (workers, "more than there are", {"output": both}, SERVER, NOT_MET),
         (workers, "no mark declared", {"output": ()}, no_mark, MET),
-        (ran, "two", {"processes": (Process(pid=1, name="a"), Process(pid=2, name="b"))}, two, MET),
+        (ran, "two", {"processes": pair}, two, MET),
         (ran, "one of two", {}, two, UNPROVEN),
         (completed, "in flight and answered", {"exchanges": (request(),)}, SERVER, MET),
         (completed, "cut", {"exchanges": (request(end="truncated"),)}, SERVER, NOT_MET),

@@ -625,7 +625,22 @@ def test_the_end_of_pytest_is_the_end_of_its_servers(
         assert "Traceback" not in (path / "out.txt").read_text(encoding="utf-8")
 
 
+def test_long_silence_is_broken(project: Callable[..., Path], run: Run) -> None:
+    project(conftest="import pytest_signalcompat.plugin\npytest_signalcompat.plugin.SILENCE = 0.3")
+    result = run("-k", "SC301")
+    assert result.ret == 0
+    result.stdout.re_match_lines([r"signal-compat: api SC301 inflight-completes: \d+ s by now \(grace .* alone\)"])
+    assert "by now" not in run("-q", "-k", "SC301").stdout.str()
+
+
 # ---------------------------------------------------------------- users' mistakes
+
+
+def test_a_variable_that_is_not_set_is_an_error_that_names_it(project: Callable[..., Path], run: Run) -> None:
+    project(table("api", env='{ PORT_TO_USE = "{env:NOBODY_SETS_THIS}" }'))
+    result = run("-k", "SC201")
+    result.stdout.re_match_lines([r".*ERROR.*", r".*\{env:NOBODY_SETS_THIS\} in .* expected an environment variable.*"])
+    assert result.ret == 1
 
 
 @pytest.mark.parametrize(

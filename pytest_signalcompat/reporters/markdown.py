@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..matrix import Matrix
 from ..model import Outcome, Result
-from .terminal import WORDS
+from .terminal import WORDS, in_a_line
+
+BAD = (Outcome.FAIL, Outcome.WEAK, Outcome.INCONCLUSIVE, Outcome.ERROR)
 
 
 def render(matrix: Matrix, plugin: str) -> str:
@@ -18,6 +20,9 @@ def render(matrix: Matrix, plugin: str) -> str:
     for code, slug in codes:
         cells = [_cell(found.get((column, code))) for column in columns]
         lines.append(f"| {code} {slug} | " + " | ".join(cells) + " |")
+    bad = [f"- {in_a_line(result)}" for result in matrix.results if result.outcome in BAD]
+    if bad:
+        lines += ["", *bad]
     return "\n".join(lines) + f"\n\npytest-signalcompat {plugin}\n"
 
 

@@ -111,6 +111,13 @@ def table(matrix: Matrix) -> list[str]:
     return lines
 
 
+def in_a_line(result: Result) -> str:
+    """What is wrong, found and expected."""
+    first = result.failures[0] if result.failures else None
+    what = f"{first.actual}; expected {first.expected}" if first else _headline(result.reason)
+    return f"{WORDS[result.outcome]} {result.server} {result.code} {result.slug}: {what}"
+
+
 def remarks(matrix: Matrix) -> list[str]:
     """A line for everything that is neither a pass nor explained as a failure: what was not tested, and why."""
     lines = []
@@ -119,11 +126,7 @@ def remarks(matrix: Matrix) -> list[str]:
         if result.outcome is Outcome.UNSUPPORTED:
             untested.setdefault(f"{result.code} {result.slug} not tested: {result.reason}", []).append(result.server)
         elif result.outcome in (Outcome.WEAK, Outcome.INCONCLUSIVE):
-            first = result.failures[0]
-            word = WORDS[result.outcome]
-            lines.append(
-                f"{word} {result.server} {result.code} {result.slug}: {first.actual}; expected {first.expected}"
-            )
+            lines.append(in_a_line(result))
         elif result.outcome is Outcome.PASS and result.attempt > 1:
             lines.append(
                 f"late {result.server} {result.code} {result.slug}: failed by time only, passed when run again alone"
