@@ -44,6 +44,8 @@ CUT_SECONDS: Final = 0.25
 Listener = socket.socket | Callable[[], Future[socket.socket]]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
+logger = logging.getLogger("reference_server")
+
 
 def loop_factory(name: str) -> LoopFactory:
     """`proactor`, `selector`, or `auto` for the platform's own default. ValueError where there is no such loop."""
@@ -118,7 +120,7 @@ class Engine(uvicorn.Server):
             if not serving.cancelled():
                 serving.result()
         except (StartError, OSError) as error:
-            logging.getLogger("reference_server").error("cannot serve: %s", error)
+            logger.error("cannot serve: %s", error)
             self._exit_code = EXIT_START_FAILED
         if not self.started and not self.lifecycle.stopping:
             self._exit_code = EXIT_START_FAILED  # uvicorn < 0.35 returns where later ones raise
@@ -215,8 +217,7 @@ class Engine(uvicorn.Server):
         connections = len(self.connections) + len(self._adopting)
         requests = self.in_flight.cut()
         if connections or requests:
-            what = "%d requests cut, %d connections closed"
-            logging.getLogger("reference_server").warning(what, requests, connections)
+            logger.warning("%d requests cut, %d connections closed", requests, connections)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CUT_SECONDS):
                 await self.in_flight.idle()
@@ -293,7 +294,7 @@ def run(
     try:
         sock = workers.bind(host, port)
     except OSError as error:
-        logging.getLogger("reference_server").error("cannot listen on %s port %d: %s", host, port, error)
+        logger.error("cannot listen on %s port %d: %s", host, port, error)
         return EXIT_START_FAILED
     with SignalWatch(signals) as watch:
         watch.deliver(lifecycle)

@@ -19,6 +19,8 @@ from reference_server.signals import SignalWatch
 if TYPE_CHECKING:
     from reference_server.engine import Listener
 
+logger = logging.getLogger("reference_server")
+
 
 def serve_models(
     settings: Settings,
@@ -36,7 +38,7 @@ def serve_models(
     try:
         models = find(map(read, settings.model))
     except ModelError as error:
-        logging.getLogger("reference_server").error("%s", error)
+        logger.error("%s", error)
         lifecycle.mark_stopped(EXIT_START_FAILED)
         return EXIT_START_FAILED
 
