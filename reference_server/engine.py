@@ -113,9 +113,8 @@ class Engine(uvicorn.Server):
             # Still in the application's startup. Uvicorn and Starlette would log the cancellation with a traceback.
             _mute_uvicorn()
             serving.cancel()
-        await asyncio.wait(
-            {serving}
-        )  # `await serving` would take a Ctrl+C, which cancels this task, for that one's end
+        # Not `await serving`: a Ctrl+C, which cancels this task, would look like the end of that one.
+        await asyncio.wait({serving})
         try:
             if not serving.cancelled():
                 serving.result()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reference_server import logs, reports, workers
-from reference_server.lifecycle import EXIT_CUT, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
+from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
@@ -56,7 +56,7 @@ def serve_models(
 
 def finish(code: int) -> int:
     """The last act of a process that has served."""
-    if code == EXIT_CUT:
+    if code in (EXIT_CUT, EXIT_INTERRUPTED):
         leave(code)  # a model's thread may still be busy, and the interpreter would wait for it
     # What is left is the end of the interpreter, whose last collections would look at every object once more: 0.15 s.
     gc.freeze()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,13 +22,17 @@ pytest.importorskip("fastapi", reason="needs the extra `reference`")
 from reference_server import control, signals, workers
 from reference_server.control import client
 from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, Lifecycle
+from reference_server.models import Parameters, Tensors
+from reference_server.models.repository import Repository
 
 from .test_reference_control import await_in_flight
 from .test_reference_server import ROOT, Running, server
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.posix]
+pytestmark = pytest.mark.timeout(240)  # a process takes seconds to start in the lab
+posix = pytest.mark.posix
 
 
+@posix
 def test_ctrl_c_in_a_drain_is_no_graceful_end() -> None:
     with server("--signals", "none") as running:
         address = control.default_address(running.port)
@@ -38,6 +43,41 @@ def test_ctrl_c_in_a_drain_is_no_graceful_end() -> None:
         code, output = running.end()
         assert code == EXIT_INTERRUPTED
         assert "stopped pid=" not in output
+
+
+@posix
+def test_ctrl_c_waits_for_no_thread_of_a_model() -> None:
+    with server("--signals", "none") as running:
+        running.begin("/blocking?seconds=30")
+        await_in_flight(control.default_address(running.port), 1)
+        asked = running.stop(signal.SIGINT)
+        assert running.end()[0] == EXIT_INTERRUPTED
+        assert time.monotonic() - asked < 5
+
+
+def test_a_model_that_fails_to_unload_keeps_no_other_loaded(caplog: pytest.LogCaptureFixture) -> None:
+    gone: list[str] = []
+
+    class Model:
+        def load(self) -> None: ...
+
+        def predict(self, inputs: Tensors, parameters: Parameters) -> Tensors:
+            return inputs
+
+        def unload(self) -> None:
+            gone.append("unloaded")
+            if len(gone) == 1:
+                raise RuntimeError("busy")
+
+    async def life() -> None:
+        await repository.load_all()
+        await repository.unload_all()
+
+    with ThreadPoolExecutor(1) as executor:
+        repository = Repository({"one": Model(), "two": Model()}, executor)
+        asyncio.run(life())
+    assert len(gone) == 2
+    assert [record.message for record in caplog.records] == ["model 'one' failed to unload: RuntimeError: busy"]
 
 
 @pytest.mark.parametrize("options", [["--drain-seconds", "0"], []])
@@ -53,6 +93,7 @@ def force(address: str) -> None:
         client.call(address, "force")
 
 
+@posix
 def test_a_log_that_nobody_reads_holds_up_no_stop() -> None:
     reader, writer = os.pipe()
     command = [sys.executable, "-m", "reference_server", "--port", "0", "--drain-seconds", "30"]
@@ -89,8 +130,7 @@ def test_a_leader_without_descriptors_goes_on() -> None:
         leader = running.process.pid
         victim = int(re.findall(r"ready pid=(\d+)", "\n".join(running.lines))[0])
         before = resource.prlimit(leader, resource.RLIMIT_NOFILE)
-        used = len(os.listdir(f"/proc/{leader}/fd"))
-        resource.prlimit(leader, resource.RLIMIT_NOFILE, (used - 2, before[1]))
+        resource.prlimit(leader, resource.RLIMIT_NOFILE, (0, before[1]))
         os.kill(victim, signal.SIGKILL)
         running.wait_for("cannot start a worker")
         resource.prlimit(leader, resource.RLIMIT_NOFILE, before)
@@ -102,12 +142,14 @@ def test_a_leader_without_descriptors_goes_on() -> None:
 def test_a_listener_handed_over_is_for_no_child_of_a_model() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, workers.bind("127.0.0.1", 0) as listener:
+        listener.listen()
         workers.hand_over(listener, ours, os.getpid())
         with workers.take_over(theirs) as taken:
             assert taken.getsockname() == listener.getsockname()
             assert not taken.get_inheritable()
 
 
+@posix
 def test_a_signal_while_the_host_gets_its_signals_back(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
     set_wakeup_fd = signal.set_wakeup_fd
