@@ -26,6 +26,7 @@ from reference_server.inflight import Application, InFlight
 from reference_server.lifecycle import (
     DEFAULT_SIGNALS,
     EXIT_CUT,
+    EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_START_FAILED,
     Lifecycle,
@@ -267,6 +268,7 @@ def serve(
             code = await Engine(make_app(), lifecycle).run_until_stopped(listener)
         except asyncio.CancelledError:  # Ctrl+C, where nobody handles signals
             _mute_uvicorn()
+            lifecycle.close(EXIT_INTERRUPTED)
             raise
         lifecycle.mark_stopped(code)
         return code

@@ -234,7 +234,7 @@ class Lifecycle:
             logger.warning("cut short pid=%d: exit code %d", os.getpid(), exit_code)
 
     def close(self, exit_code: int) -> None:
-        """As `mark_stopped`, without a mark: for a leader, which has served nothing itself."""
+        """As `mark_stopped`, without a mark: for a leader, which has served nothing itself, and after a Ctrl+C."""
         with self._changed:
             self._state = State.STOPPED
             self._exit_code = exit_code

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reference_server.control.channel import Channel
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
+from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
 from reference_server.reports import Inquiry
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -103,11 +103,15 @@ class Leader:
             channel.serve(self.lifecycle, self.status)
 
     def run(self) -> int:
-        for _ in range(self._settings.workers):
-            if not self.lifecycle.stopping:
-                self._try_to_start(first=True)
-        while self._workers or not self.lifecycle.stopping:
-            self._handle(self._next_event())
+        try:
+            for _ in range(self._settings.workers):
+                if not self.lifecycle.stopping:
+                    self._try_to_start(first=True)
+            while self._workers or not self.lifecycle.stopping:
+                self._handle(self._next_event())
+        except KeyboardInterrupt:
+            self.lifecycle.close(EXIT_INTERRUPTED)
+            raise
         self.lifecycle.close(self._exit_code)
         logger.info("leader pid=%d ends: exit code %d", os.getpid(), self._exit_code)
         return self._exit_code
