@@ -13,7 +13,7 @@ Exit codes of the server, the same on every platform:
     0   stopped gracefully: every request begun was answered in full
     2   a setting is wrong
     3   the server could not start (port taken, a model failed to load)
-    75  stopped, but requests were cut: at the drain limit, or by a second stop request that forces
+    75  cut short, with requests or connections left: at the drain limit, or by a second stop request that forces
     130 Ctrl+C where no signals are handled (`--signals none`)
 
 POSIX: SIGTERM, SIGINT and SIGQUIT stop the server. Windows: CTRL_C (SIGINT) and CTRL_BREAK (SIGBREAK) do; nothing
