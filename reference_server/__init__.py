@@ -10,11 +10,12 @@ this order:
     worker.py      one serving process, alone or led
     workers.py     the leader: several processes on one listening socket, stopped through pipes
     acceptor.py    accepts connections, and loses none when it ends
-    reports.py     what workers tell the leader of themselves
+    reports.py     what workers and leader say to each other beside that: how they are, and the listening socket
     control/       status, stop and drain without a signal
     service.py     the commands of the Windows service; service_host.py: what runs in it
-    settings.py    command line, environment and file; limits.py and named.py (`--model`) beside it
+    settings.py    command line, environment and file; sources.py (shared with clients), limits.py, named.py (`--model`)
     app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/, load.py
+    logs.py        one line a record on stderr
     __main__.py    puts the pieces together
 
 This module imports nothing: `__main__` must get at the signals before the slow imports start.

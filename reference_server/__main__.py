@@ -100,9 +100,7 @@ def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) 
         lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
         if attend:
             attend(lifecycle, (host, port))
-        watch.deliver(
-            lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"), instead=channel
-        )
+        watch.deliver(lifecycle, instead=channel)
         if channel:
             channel.serve(lifecycle)
         return worker.serve_models(settings, lifecycle, sock, watch=watch)

@@ -16,7 +16,7 @@ import logging
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from reference_server.workers import admit_no_more
@@ -25,19 +25,6 @@ from reference_server.workers import admit_no_more
 PAUSE_SECONDS: Final = 1.0
 
 logger = logging.getLogger("reference_server")
-
-
-def _waiting(sock: socket.socket) -> Iterator[socket.socket]:
-    """The connections that the kernel has established already. OSError: there is no descriptor left for one more."""
-    while True:
-        try:
-            connection, _ = sock.accept()
-        except BlockingIOError:
-            return  # none, or another worker was faster
-        except ConnectionError:
-            continue  # that client is gone again; there may be others
-        connection.setblocking(False)
-        yield connection
 
 
 class Acceptor:
@@ -71,19 +58,29 @@ class Acceptor:
             self._thread.join()
             self._wakened.close()
         admit_no_more(self._sock)
-        try:
-            for connection in _waiting(self._sock):
-                self._adopt(connection)
-        except OSError as error:
-            logger.warning("connections refused at the end: %s", error)
+        self._take_all(self._adopt)
         self._sock.close()
 
+    def _take_all(self, adopt: Callable[[socket.socket], None]) -> bool:
+        """Takes the connections that the kernel has established already; False if it could not take one more."""
+        while True:
+            try:
+                connection, _ = self._sock.accept()
+            except BlockingIOError:
+                return True  # none, or another worker was faster
+            except ConnectionError:
+                continue  # that client is gone again; there may be others
+            except OSError as error:  # no descriptor is left
+                logger.warning("connections wait that cannot be accepted: %s", error)
+                return False
+            connection.setblocking(False)
+            adopt(connection)
+
+    def _adopt_from_thread(self, connection: socket.socket) -> None:
+        self._loop.call_soon_threadsafe(self._adopt, connection)
+
     def _accept(self) -> None:
-        try:
-            for connection in _waiting(self._sock):
-                self._adopt(connection)
-        except OSError as error:
-            logger.warning("no connections accepted for %g s: %s", PAUSE_SECONDS, error)
+        if not self._take_all(self._adopt):
             self._loop.remove_reader(self._sock)
             self._loop.call_later(PAUSE_SECONDS, self._resume)
 
@@ -96,9 +93,5 @@ class Acceptor:
             ready, _, _ = select.select([self._sock, self._wakened], [], [])
             if self._wakened in ready:
                 return
-            try:
-                for connection in _waiting(self._sock):
-                    self._loop.call_soon_threadsafe(self._adopt, connection)
-            except OSError as error:
-                logger.warning("no connections accepted for %g s: %s", PAUSE_SECONDS, error)
+            if not self._take_all(self._adopt_from_thread):
                 select.select([self._wakened], [], [], PAUSE_SECONDS)

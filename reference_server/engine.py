@@ -26,6 +26,7 @@ from reference_server.inflight import Application, InFlight
 from reference_server.lifecycle import (
     DEFAULT_SIGNALS,
     EXIT_CUT,
+    EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_START_FAILED,
     Lifecycle,
@@ -43,6 +44,8 @@ CUT_SECONDS: Final = 0.25
 # A bound socket, or whom to ask for it once the application is loaded.
 Listener = socket.socket | Callable[[], Future[socket.socket]]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+logger = logging.getLogger("reference_server")
 
 
 def loop_factory(name: str) -> LoopFactory:
@@ -106,19 +109,18 @@ class Engine(uvicorn.Server):
         self.lifecycle.listen(lambda: loop.call_soon_threadsafe(self._notice))
         self._listener = listener
         serving = asyncio.create_task(self.serve(sockets=[]))
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await _first(serving, self._stop)
         if not self.started and not serving.done():
             # Still in the application's startup. Uvicorn and Starlette would log the cancellation with a traceback.
             _mute_uvicorn()
             serving.cancel()
-        stop.cancel()
+        # Not `await serving`: a Ctrl+C, which cancels this task, would look like the end of that one.
+        await asyncio.wait({serving})
         try:
-            await serving
-        except asyncio.CancelledError:
-            pass
+            if not serving.cancelled():
+                serving.result()
         except (StartError, OSError) as error:
-            logging.getLogger("reference_server").error("cannot serve: %s", error)
+            logger.error("cannot serve: %s", error)
             self._exit_code = EXIT_START_FAILED
         if not self.started and not self.lifecycle.stopping:
             self._exit_code = EXIT_START_FAILED  # uvicorn < 0.35 returns where later ones raise
@@ -148,10 +150,7 @@ class Engine(uvicorn.Server):
         if isinstance(self._listener, socket.socket):
             return self._listener
         coming = asyncio.wrap_future(self._listener())
-        stop = asyncio.create_task(self._stop.wait())
-        either: list[asyncio.Future[Any]] = [coming, stop]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
+        await _first(coming, self._stop)
         if coming.done():
             return coming.result()
         coming.cancel()
@@ -193,10 +192,7 @@ class Engine(uvicorn.Server):
         drain = asyncio.create_task(self._drain())
         while not drain.done() and (left := self.lifecycle.seconds_left()) > 0:
             self._limit_moved.clear()
-            moved = asyncio.create_task(self._limit_moved.wait())
-            limit = left if left < math.inf else None
-            await asyncio.wait({drain, moved}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            moved.cancel()
+            await _first(drain, self._limit_moved, left if left < math.inf else None)
         if drain.done():
             await drain
             return
@@ -205,8 +201,7 @@ class Engine(uvicorn.Server):
 
     async def _drain(self) -> None:
         await asyncio.sleep(self.lifecycle.policy.readiness_delay_seconds)
-        self._close_listener()
-        await asyncio.sleep(0)  # for what an acceptor's thread has handed over last
+        await self._close_listener()
         await asyncio.gather(*self._adopting)
         await self.in_flight.idle()
         while self.connections and await self.in_flight.another(LINGER_SECONDS):
@@ -218,9 +213,11 @@ class Engine(uvicorn.Server):
     async def _cut(self) -> None:
         _mute_uvicorn()
         self._exit_code = EXIT_CUT
-        self._close_listener()
+        await self._close_listener()
+        connections = len(self.connections) + len(self._adopting)
         requests = self.in_flight.cut()
-        logging.getLogger("reference_server").warning("requests cut: %d", requests)
+        if connections or requests:
+            logger.warning("requests cut: %d, connections closed: %d", requests, connections)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CUT_SECONDS):
                 await self.in_flight.idle()
@@ -229,14 +226,25 @@ class Engine(uvicorn.Server):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CUT_SECONDS):
                 await self.lifespan.shutdown()
+                if not (connections or requests):
+                    self._exit_code = EXIT_OK  # nobody was there who could have asked for something
 
-    def _close_listener(self) -> None:
+    async def _close_listener(self) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
+            await asyncio.sleep(0)  # for what its thread has handed over last
 
     def _close_connections(self) -> None:
         for connection in list(self.connections):
             connection.shutdown()
+
+
+async def _first(future: asyncio.Future[Any], event: asyncio.Event, timeout: float | None = None) -> None:
+    """Waits for the first of the two, at most so many seconds. `future` goes on."""
+    other = asyncio.create_task(event.wait())
+    both: list[asyncio.Future[Any]] = [future, other]
+    await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    other.cancel()
 
 
 def _mute_uvicorn() -> None:
@@ -251,10 +259,17 @@ def serve(
     loop: str = "auto",
     watch: SignalWatch | None = None,
 ) -> int:
-    """Serves until a stop, in any thread; returns the exit code, with the mark logged."""
+    """Serves until a stop, in any thread; returns the exit code, with the mark logged. KeyboardInterrupt ends it at
+    once, without a mark.
+    """
 
     async def main() -> int:
-        code = await Engine(make_app(), lifecycle).run_until_stopped(listener)
+        try:
+            code = await Engine(make_app(), lifecycle).run_until_stopped(listener)
+        except asyncio.CancelledError:  # Ctrl+C, where nobody handles signals
+            _mute_uvicorn()
+            lifecycle.close(EXIT_INTERRUPTED)
+            raise
         lifecycle.mark_stopped(code)
         return code
 
@@ -280,10 +295,10 @@ def run(
     try:
         sock = workers.bind(host, port)
     except OSError as error:
-        logging.getLogger("reference_server").error("cannot listen on %s port %d: %s", host, port, error)
+        logger.error("cannot listen on %s port %d: %s", host, port, error)
         return EXIT_START_FAILED
     with SignalWatch(signals) as watch:
-        watch.deliver(lambda number: lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT"))
+        watch.deliver(lifecycle)
         code = serve(lambda: app, lifecycle, sock, loop=loop, watch=watch)
         watch.silence()
     return code

@@ -13,7 +13,7 @@ Exit codes of the server, the same on every platform:
     0   stopped gracefully: every request begun was answered in full
     2   a setting is wrong
     3   the server could not start (port taken, a model failed to load)
-    75  stopped, but requests were cut: at the drain limit, or by a second stop request that forces
+    75  cut short, with requests or connections left: at the drain limit, or by a second stop request that forces
     130 Ctrl+C where no signals are handled (`--signals none`)
 
 POSIX: SIGTERM, SIGINT and SIGQUIT stop the server. Windows: CTRL_C (SIGINT) and CTRL_BREAK (SIGBREAK) do; nothing
@@ -22,6 +22,7 @@ else can be delivered to a Windows process from outside.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import math
@@ -77,7 +78,10 @@ class Policy(NamedTuple):
 
 
 class Lifecycle:
-    """Owner of the state. All methods may be called from every thread, none from a signal handler: they take a lock."""
+    """Owner of the state. All methods may be called from every thread, none from a signal handler: they take a lock.
+
+    Nothing is logged under that lock: a log that nobody reads blocks, and the watchdog needs the lock.
+    """
 
     def __init__(
         self,
@@ -85,12 +89,11 @@ class Lifecycle:
         *,
         watchdog_seconds: float | None = None,
     ) -> None:
-        """`watchdog_seconds` after the limit a watchdog ends the process.
+        """`watchdog_seconds` after the limit a watchdog ends the process. A thread of the process that makes this.
 
         None, no watchdog, is for a server embedded in a process that has more to do than to serve.
         """
         self.policy = policy or Policy()
-        self._watchdog_seconds = watchdog_seconds
         self._last_resorts: list[Callable[[], None]] = []
         self._changed = threading.Condition()
         self._state = State.STARTING
@@ -102,6 +105,8 @@ class Lifecycle:
         self._exit_code = EXIT_CUT
         self._listeners: list[Callable[[], object]] = []
         self.in_flight: int | None = 0  # kept by whoever counts the requests; None where nobody does
+        if watchdog_seconds is not None:  # begun now, since at the end there may be no thread left to begin
+            threading.Thread(target=self._watchdog, args=(watchdog_seconds,), name="watchdog", daemon=True).start()
 
     @property
     def state(self) -> State:
@@ -135,14 +140,17 @@ class Lifecycle:
         }
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Calls `listener` (which must not block) on a stop request, also a past one, and when the limit moves."""
+        """Calls `listener` (which must not block) on a stop request, also a past one, and when the limit moves.
+
+        A RuntimeError of it, as of an event loop that is closed, keeps no other listener from hearing of the stop.
+        """
         with self._changed:
             self._listeners.append(listener)
             if self.stopping:
-                listener()
+                self._tell(listener)
 
     def at_last_resort(self, callback: Callable[[], None]) -> None:
-        """Has the watchdog call this before it ends the process."""
+        """Has the watchdog call this before it ends the process, whether or not it raises."""
         self._last_resorts.append(callback)
 
     def wait(self, state: State, timeout: float | None = None) -> State:
@@ -164,58 +172,57 @@ class Lifecycle:
         """Starts the drain, or counts as a further request. `interrupt` tells a Ctrl+C from a polite request."""
         with self._changed:
             now = time.monotonic()
-            if self._state is State.STOPPED:
+            first = not self.stopping or self._patient
+            if self._state is State.STOPPED or (not first and now - self._requested < SAME_REQUEST_SECONDS):
                 return
-            if self.stopping and not self._patient:
-                if now - self._requested >= SAME_REQUEST_SECONDS:
-                    self._repeated(reason, interrupt)
-                return
-            self._drain(now, patient=False)
-        logger.info("stop requested by %s; requests in flight have %g s", reason, self.policy.drain_seconds)
+            if first:
+                self._drain(now, patient=False)
+        choice = self.policy.second_signal
+        if first:
+            logger.info("stop requested by %s; requests in flight have %g s", reason, self.policy.drain_seconds)
+        elif choice == "force" or (choice == "auto" and interrupt):
+            self.force(f"second stop request ({reason})")
+        else:
+            logger.info("further stop request (%s) ignored: already draining", reason)
 
     def request_drain(self, reason: str) -> None:
         """Starts a drain without a limit, which a stop request may set later. While stopping it does nothing."""
         with self._changed:
-            if self.stopping:
-                logger.info("drain request (%s) ignored: already %s", reason, self._state.value)
-                return
-            self._drain(time.monotonic(), patient=True)
-        logger.info("drain requested by %s; requests in flight have no limit", reason)
+            before = self._state
+            if first := not self.stopping:
+                self._drain(time.monotonic(), patient=True)
+        if first:
+            logger.info("drain requested by %s; requests in flight have no limit", reason)
+        else:
+            logger.info("drain request (%s) ignored: already %s", reason, before.value)
 
     def _drain(self, now: float, *, patient: bool) -> None:
         if not self.stopping:
             self._state = State.DRAINING
             self._unready_until = now + self.policy.readiness_delay_seconds
-            if self._watchdog_seconds is not None:
-                watchdog = threading.Thread(target=self._watchdog, args=(self._watchdog_seconds,), daemon=True)
-                watchdog.start()
         self._patient = patient
         self._requested = now
         self._limit = math.inf if patient else max(now, self._unready_until) + self.policy.drain_seconds
-        self._tell()
+        self._tell(*self._listeners)
 
     def force(self, reason: str) -> None:
         """Moves the limit to now. A stop that was not requested yet is requested by it."""
         with self._changed:
+            if self._state is State.STOPPED or self._forced:
+                return
+            now = time.monotonic()
             if not self.stopping:
-                self.request_stop(reason)
-            if self._state is State.DRAINING and not self._forced:
-                self._forced = True
-                self._patient = False
-                self._limit = time.monotonic()
-                self._tell()
-                logger.warning("%s: requests in flight are cut now", reason)
+                self._drain(now, patient=False)
+            self._forced = True
+            self._patient = False
+            self._limit = now
+            self._tell(*self._listeners)
+        logger.warning("%s: requests in flight are cut now", reason)
 
-    def _repeated(self, reason: str, interrupt: bool) -> None:
-        choice = self.policy.second_signal
-        if choice == "force" or (choice == "auto" and interrupt):
-            self.force(f"second stop request ({reason})")
-        else:
-            logger.info("further stop request (%s) ignored: already draining", reason)
-
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
+    def _tell(self, *listeners: Callable[[], object]) -> None:
+        for listener in listeners:
+            with contextlib.suppress(RuntimeError):
+                listener()
         self._changed.notify_all()
 
     def mark_stopped(self, exit_code: int) -> None:
@@ -227,7 +234,7 @@ class Lifecycle:
             logger.warning("cut short pid=%d: exit code %d", os.getpid(), exit_code)
 
     def close(self, exit_code: int) -> None:
-        """As `mark_stopped`, without a mark: for a leader, which has served nothing itself."""
+        """As `mark_stopped`, without a mark: for a leader, which has served nothing itself, and after a Ctrl+C."""
         with self._changed:
             self._state = State.STOPPED
             self._exit_code = exit_code
@@ -241,7 +248,8 @@ class Lifecycle:
             while (left := self._limit + margin - time.monotonic()) > 0:
                 self._changed.wait(left if left < math.inf else None)  # wait(inf) raises OverflowError
         for callback in self._last_resorts:
-            callback()
+            with contextlib.suppress(Exception):
+                callback()
         leave(
             self._exit_code,
             f"reference_server: WARNING: still busy after the drain limit, leaving pid={os.getpid()}",
@@ -260,6 +268,7 @@ def leave(exit_code: int, message: str = "") -> None:
         sys.stdout.flush()
 
     speaker = threading.Thread(target=last_words, daemon=True)
-    speaker.start()
-    speaker.join(0.2)
+    with contextlib.suppress(RuntimeError):  # no thread can be started
+        speaker.start()
+        speaker.join(0.2)
     os._exit(exit_code)

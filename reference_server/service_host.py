@@ -28,7 +28,7 @@ import servicemanager
 import win32service
 
 from reference_server import logs
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle, State, leave
+from reference_server.lifecycle import EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle, State, leave
 
 # https://learn.microsoft.com/windows/win32/debug/system-error-codes
 NO_ERROR: Final = 0
@@ -104,7 +104,7 @@ class Service:
     def _attend(self, lifecycle: Lifecycle, address: tuple[str, int]) -> None:
         self._lifecycle = lifecycle
         lifecycle.listen(lambda: self._report(win32service.SERVICE_STOP_PENDING))
-        lifecycle.at_last_resort(lambda: self._stopped(EXIT_CUT))
+        lifecycle.at_last_resort(lambda: self._stopped(lifecycle.exit_code))
         threading.Thread(target=self._await_ready, args=(lifecycle, address), name="ready", daemon=True).start()
 
     def _await_ready(self, lifecycle: Lifecycle, address: tuple[str, int]) -> None:

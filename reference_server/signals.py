@@ -1,4 +1,4 @@
-"""Stop signals, delivered to a callback on a thread of their own, from the first moment of the process to its last.
+"""Stop signals, delivered to the lifecycle by a thread of their own, from the first moment of the process to its last.
 
 One way serves every platform and loop: Python's C-level handler writes the signal's number to a socket at once
 (`signal.set_wakeup_fd`), and a thread reads it there. Why not the usual ways:
@@ -16,11 +16,11 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
-from reference_server.lifecycle import DEFAULT_SIGNALS, FAMILY, STOP_SIGNALS, USED_INSTEAD
+from reference_server.lifecycle import DEFAULT_SIGNALS, FAMILY, STOP_SIGNALS, USED_INSTEAD, Lifecycle
 
 # Names that mean a stop on some platform. One of these that is lacking here gets a warning; any other name is an
 # error.
@@ -84,6 +84,7 @@ class SignalWatch:
         self._writer.setblocking(False)  # set_wakeup_fd demands it
         self._before: dict[int, Any] = {}
         self._relaying = False
+        self._delivering = False
         self._silenced = False
         self._possible = threading.current_thread() is threading.main_thread()
 
@@ -104,6 +105,8 @@ class SignalWatch:
         for number in list(self._before):
             self._give_back(number)
         self._writer.close()  # the reading thread sees the end and leaves
+        if not self._delivering:
+            self._reader.close()
 
     def _take(self, number: signal.Signals) -> None:
         self._before[number] = signal.signal(number, self._handle)
@@ -144,14 +147,14 @@ class SignalWatch:
         if not self._possible:
             return
         chosen = {signal.Signals[name] for name in names}
-        if not chosen and self._before:
+        with self.relaying():  # so that a signal of this moment reaches either us or the handler of before, and once
             signal.set_wakeup_fd(-1)
-        dropped = [number for number in self._before if number not in chosen]
-        for number in dropped:
-            self._give_back(number)
-        for number in chosen - set(self._before):
-            self._take(number)
-        for number in self._pending():
+            dropped = [number for number in self._before if number not in chosen]
+            for number in dropped:
+                self._give_back(number)
+            for number in chosen - set(self._before):
+                self._take(number)
+        for number in set(self._pending()):
             if number in dropped:
                 signal.raise_signal(signal.Signals(number))
             else:
@@ -166,8 +169,8 @@ class SignalWatch:
         finally:
             self._reader.setblocking(True)
 
-    def deliver(self, callback: Callable[[signal.Signals], None], *, instead: object = None) -> None:
-        """From now on, and for signals that came before, calls `callback` on a daemon thread.
+    def deliver(self, lifecycle: Lifecycle, *, instead: object = None) -> None:
+        """From now on, and for signals that came before, requests a stop, on a daemon thread.
 
         `instead` is what else can stop the server, for the warning where there can be no handlers.
         """
@@ -175,15 +178,17 @@ class SignalWatch:
             names = ", ".join(self._names)
             besides = f"; {instead} can stop the server" if instead else ""
             logger.warning("not in the main thread: %s cannot be handled here%s", names, besides)
-        threading.Thread(target=self._read, args=(callback,), name="stop-signals", daemon=True).start()
+        self._delivering = True
+        threading.Thread(target=self._read, args=(lifecycle,), name="stop-signals", daemon=True).start()
 
-    def _read(self, callback: Callable[[signal.Signals], None]) -> None:
+    def _read(self, lifecycle: Lifecycle) -> None:
         with self._reader:
             while numbers := self._reader.recv(64):
                 for number in numbers:
                     # The descriptor tells of every signal that has a Python handler, also those of others.
                     if number in self._before:
-                        callback(signal.Signals(number))
+                        name = signal.Signals(number).name
+                        lifecycle.request_stop(name, interrupt=name == "SIGINT")
 
     def silence(self) -> None:
         """The server is done: a late signal must not turn its exit code into a death by signal.

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reference_server import logs, reports, workers
-from reference_server.lifecycle import EXIT_CUT, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
+from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
 if TYPE_CHECKING:
     from reference_server.engine import Listener
+
+logger = logging.getLogger("reference_server")
 
 
 def serve_models(
@@ -36,7 +38,7 @@ def serve_models(
     try:
         models = find(map(read, settings.model))
     except ModelError as error:
-        logging.getLogger("reference_server").error("%s", error)
+        logger.error("%s", error)
         lifecycle.mark_stopped(EXIT_START_FAILED)
         return EXIT_START_FAILED
 
@@ -54,7 +56,7 @@ def serve_models(
 
 def finish(code: int) -> int:
     """The last act of a process that has served."""
-    if code == EXIT_CUT:
+    if code in (EXIT_CUT, EXIT_INTERRUPTED):
         leave(code)  # a model's thread may still be busy, and the interpreter would wait for it
     # What is left is the end of the interpreter, whose last collections would look at every object once more: 0.15 s.
     gc.freeze()

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reference_server.control.channel import Channel
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
+from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
 from reference_server.reports import Inquiry
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -99,19 +99,20 @@ class Leader:
         self.lifecycle.in_flight = None  # the workers know, and `status` asks them
         self.lifecycle.at_last_resort(self._kill)
         self.lifecycle.listen(lambda: self._events.put(None))
-        watch.deliver(self._signalled, instead=channel)
+        watch.deliver(self.lifecycle, instead=channel)
         if channel is not None:
             channel.serve(self.lifecycle, self.status)
 
-    def _signalled(self, number: signal.Signals) -> None:
-        self.lifecycle.request_stop(number.name, interrupt=number.name == "SIGINT")
-
     def run(self) -> int:
-        for _ in range(self._settings.workers):
-            if not self.lifecycle.stopping:
-                self._start(first=True)
-        while self._workers or not self.lifecycle.stopping:
-            self._handle(self._next_event())
+        try:
+            for _ in range(self._settings.workers):
+                if not self.lifecycle.stopping:
+                    self._try_to_start(first=True)
+            while self._workers or not self.lifecycle.stopping:
+                self._handle(self._next_event())
+        except KeyboardInterrupt:
+            self.lifecycle.close(EXIT_INTERRUPTED)
+            raise
         self.lifecycle.close(self._exit_code)
         logger.info("leader pid=%d ends: exit code %d", os.getpid(), self._exit_code)
         return self._exit_code
@@ -148,7 +149,7 @@ class Leader:
         due = [moment for moment in self._missing if moment <= time.monotonic()]
         for moment in due:
             self._missing.remove(moment)
-            self._start(first=False)
+            self._try_to_start(first=False)
 
     def _tell_all(self, word: str) -> None:
         if word not in self._told:
@@ -170,17 +171,35 @@ class Leader:
             if code != EXIT_OK and self._exit_code == EXIT_OK and not _killed_by_console(code):
                 self._exit_code = EXIT_CUT
         elif worker.first and code == EXIT_START_FAILED:
-            self._exit_code = EXIT_START_FAILED
-            self.lifecycle.request_stop("a worker that could not start")
+            self._fail()
         else:
             delay = REPLACE_FAILED_SECONDS if code == EXIT_START_FAILED else REPLACE_SECONDS
             logger.warning("worker pid=%d died (exit code %d); it is replaced", worker.process.pid, code)
             self._missing.append(time.monotonic() + delay)
 
+    def _fail(self) -> None:
+        self._exit_code = EXIT_START_FAILED
+        self.lifecycle.request_stop("a worker that could not start")
+
+    def _try_to_start(self, *, first: bool) -> None:
+        try:
+            self._start(first=first)
+        except OSError as error:  # the system has no process or no descriptor left
+            logger.warning("cannot start a worker: %s", error)
+            if first:
+                self._fail()
+            else:
+                self._missing.append(time.monotonic() + REPLACE_FAILED_SECONDS)
+
     def _start(self, *, first: bool) -> None:
+        """OSError where there can be no such process."""
         inquiry = Inquiry()
-        with _holding_signals_back():
-            process = _spawn(inquiry.theirs)
+        try:
+            with _holding_signals_back():
+                process = _spawn(inquiry.theirs)
+        except OSError:
+            inquiry.close()
+            raise
         worker = Worker(process, first, inquiry)
         with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
             reports = _ticket(inquiry.theirs, process.pid)
@@ -310,7 +329,7 @@ else:
         _, descriptors, _, _ = socket.recv_fds(through, 1, 1)
         if not descriptors:
             raise ConnectionError
-        return socket.socket(fileno=descriptors[0])
+        return redeem(str(descriptors[0]))
 
     def _killed_by_console(code: int) -> bool:
         return False

@@ -9,15 +9,12 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
-from reference_server.lifecycle import Lifecycle
-from tests.test_reference_protocol import INFER, Client, tensor
+from tests.test_reference_protocol import INFER, Client, ready_lifecycle, tensor
 
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    lifecycle = Lifecycle()
-    lifecycle.mark_ready()
-    with Client(lifecycle) as client:
+    with Client(ready_lifecycle()) as client:
         yield client
 
 

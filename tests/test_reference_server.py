@@ -114,7 +114,7 @@ def test_a_stop_before_ready_is_kept() -> None:
 def test_outside_the_main_thread_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     def embedded() -> None:
         with signals.SignalWatch(["SIGINT"]) as watch:
-            watch.deliver(lambda number: None)
+            watch.deliver(Lifecycle())
 
     thread = threading.Thread(target=embedded)
     thread.start()
@@ -408,7 +408,7 @@ lifecycle = Lifecycle(Policy(drain_seconds=1), watchdog_seconds=WATCHDOG_SECONDS
 sock = workers.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{{sock.getsockname()[1]}}", flush=True)
 with SignalWatch(["SIGTERM", "SIGINT"]) as watch:
-    watch.deliver(lambda number: lifecycle.request_stop(number.name))
+    watch.deliver(lifecycle)
     code = serve(lambda: app, lifecycle, sock, watch=watch)
     watch.silence()
 sys.exit(code)

@@ -125,10 +125,11 @@ class Repository:
 
     async def unload_all(self) -> None:
         """At the end: requests still running were cut, or their threads do not end."""
-        for slot in self._slots.values():
+        for name, slot in self._slots.items():
             if slot.state == "READY":
                 slot.state, slot.reason = "UNAVAILABLE", UNLOADED
-                await self._in_thread(slot.model.unload)
+                with contextlib.suppress(Exception):  # is logged, and the other models are to be unloaded, too
+                    await self._unload(name, slot)
 
     async def load(self, name: str) -> None:
         """Nothing to do where it is ready. 503 if the model's own `load` fails."""
@@ -155,12 +156,16 @@ class Repository:
         slot.state = "UNLOADING"
         try:
             await slot.idle()
+            await self._unload(name, slot)
+        finally:
+            slot.state, slot.reason = "UNAVAILABLE", UNLOADED
+
+    async def _unload(self, name: str, slot: _Slot) -> None:
+        try:
             await self._in_thread(slot.model.unload)
         except Exception as error:
             logger.error("model %r failed to unload: %s: %s", name, type(error).__name__, error)
             raise
-        finally:
-            slot.state, slot.reason = "UNAVAILABLE", UNLOADED
 
     def _refuse_in_transition(self, name: str, slot: _Slot) -> None:
         if slot.state in ("LOADING", "UNLOADING"):
