@@ -9,6 +9,7 @@ this order:
     engine.py      uvicorn as HTTP engine only (http.py); the drain itself
     worker.py      one serving process, alone or led
     workers.py     the leader: several processes on one listening socket, stopped through pipes
+    processes.py   starting processes and sharing sockets, for each platform
     acceptor.py    accepts connections, and loses none when it ends
     reports.py     what workers and leader say to each other beside that: how they are, and the listening socket
     control/       status, stop and drain without a signal

@@ -62,8 +62,8 @@ def serve(arguments: list[str]) -> int:
 
 def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) -> int:
     """The server's life; returns the exit code. `attend` gets its lifecycle and address before it serves."""
+    from reference_server import processes, worker, workers
     from reference_server import settings as configuration
-    from reference_server import worker, workers
     from reference_server.control.contract import ControlError
 
     try:
@@ -77,7 +77,7 @@ def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) 
         logger.warning("%s", choice.warning())
     watch.narrow(choice.names)
     try:
-        sock = workers.bind(settings.host, settings.port)
+        sock = processes.bind(settings.host, settings.port)
     except OSError as error:
         logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
         return EXIT_START_FAILED

@@ -1,4 +1,4 @@
-"""Accepting connections, so that none is lost when it ends (workers.admit_no_more). asyncio's own servers cannot be
+"""Accepting connections, so that none is lost when it ends (processes.admit_no_more). asyncio's own servers cannot be
 used for that:
 
 - `Server.close()` drops connections that were accepted a moment before: a transport may not attach itself to a server
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from reference_server.workers import admit_no_more
+from reference_server.processes import admit_no_more
 
 # For how long nothing is accepted once the process has no descriptor left for one more connection.
 PAUSE_SECONDS: Final = 1.0

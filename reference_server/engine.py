@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from reference_server import workers
+from reference_server import processes
 from reference_server.acceptor import Acceptor
 from reference_server.http import protocol_class
 from reference_server.inflight import Application, InFlight
@@ -293,7 +293,7 @@ def run(
 ) -> int:
     """A server of your own: serves any ASGI application until a stop signal and a drain; returns the exit code."""
     try:
-        sock = workers.bind(host, port)
+        sock = processes.bind(host, port)
     except OSError as error:
         logger.error("cannot listen on %s port %d: %s", host, port, error)
         return EXIT_START_FAILED

@@ -1,7 +1,7 @@
 """What a worker and its leader say to each other beside orders: a socket, with a thread at each end.
 
     worker   loaded       its models are: it wants the listening socket now
-    leader   !            here it is (workers.hand_over)
+    leader   !            here it is (processes.hand_over)
     leader   ?            how are you?
     worker   {"pid": …}   a line of JSON
 

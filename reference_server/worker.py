@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from reference_server import logs, reports, workers
+from reference_server import logs, processes, reports
 from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -65,7 +65,7 @@ def finish(code: int) -> int:
 
 def work() -> int:
     """The worker's whole life; its exit code is that of a server of its own."""
-    workers.ignore_stop_signals()
+    processes.ignore_stop_signals()
     logs.configure()
     orders = _take_over_stdin()
     boot = orders.readline()
@@ -75,8 +75,8 @@ def work() -> int:
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     threading.Thread(target=_obey, args=(orders, lifecycle), name="orders", daemon=True).start()
-    reporter = reports.Reporter(workers.redeem(message["reports"]), lifecycle)
-    threading.Thread(target=reporter.answer, args=(workers.take_over,), name="reports", daemon=True).start()
+    reporter = reports.Reporter(processes.redeem(message["reports"]), lifecycle)
+    threading.Thread(target=reporter.answer, args=(processes.take_over,), name="reports", daemon=True).start()
     return finish(serve_models(settings, lifecycle, reporter.want_listener))
 
 

@@ -10,28 +10,24 @@ leader waits for its workers: 0 if all ended gracefully, else 75. It kills what 
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import ctypes
 import functools
 import json
 import logging
 import math
 import os
 import queue
-import signal
 import socket
-import struct
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from reference_server import processes
 from reference_server.control.channel import Channel
-from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle
+from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, Lifecycle
 from reference_server.reports import Inquiry
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -45,29 +41,6 @@ LEADER_WATCHDOG_SECONDS: Final = 0.95
 REPORT_SECONDS: Final = 1.0
 
 logger = logging.getLogger("reference_server")
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket bound but not listening: nobody can connect before a worker serves. OSError if the port is taken.
-
-    POSIX: SO_REUSEADDR, since connections of a server before may still be in TIME_WAIT. Windows: SO_EXCLUSIVEADDRUSE,
-    since there SO_REUSEADDR would let two servers listen on one port
-    (https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse).
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        if sys.platform == "win32":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +132,7 @@ class Leader:
 
     def _loaded(self, worker: Worker) -> None:
         if not self.lifecycle.stopping and worker in self._workers:
-            worker.inquiry.give(lambda through: hand_over(self._sock, through, worker.process.pid))
+            worker.inquiry.give(lambda through: processes.hand_over(self._sock, through, worker.process.pid))
 
     def _ended(self, worker: Worker) -> None:
         self._workers.discard(worker)
@@ -168,7 +141,7 @@ class Leader:
         worker.process.stdin.close()
         worker.inquiry.close()
         if self.lifecycle.stopping:
-            if code != EXIT_OK and self._exit_code == EXIT_OK and not _killed_by_console(code):
+            if code != EXIT_OK and self._exit_code == EXIT_OK and not processes.killed_by_console(code):
                 self._exit_code = EXIT_CUT
         elif worker.first and code == EXIT_START_FAILED:
             self._fail()
@@ -195,14 +168,14 @@ class Leader:
         """OSError where there can be no such process."""
         inquiry = Inquiry()
         try:
-            with _holding_signals_back():
-                process = _spawn(inquiry.theirs)
+            with processes.holding_signals_back():
+                process = processes.spawn(inquiry.theirs)
         except OSError:
             inquiry.close()
             raise
         worker = Worker(process, first, inquiry)
         with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
-            reports = _ticket(inquiry.theirs, process.pid)
+            reports = processes.ticket(inquiry.theirs, process.pid)
             worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "reports": reports}))
         self._workers.add(worker)
         loaded = functools.partial(self._events.put, functools.partial(self._loaded, worker))
@@ -216,120 +189,3 @@ class Leader:
     def _kill(self) -> None:
         for worker in list(self._workers):
             worker.process.kill()
-
-
-def ignore_stop_signals() -> None:
-    """For a worker: the leader alone decides when it stops."""
-    for name in STOP_SIGNALS:
-        signal.signal(signal.Signals[name], signal.SIG_IGN)
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
-
-
-# How processes are started, sockets shared and listeners closed, for each platform.
-
-if sys.platform == "linux":
-    # <asm-generic/socket.h>; and a classic BPF program (<linux/filter.h>) of four instructions: load the flags of the
-    # TCP header; if SYN is among them keep nothing of the packet; else keep all of it.
-    SO_ATTACH_FILTER: Final = 26
-    DROP_SYN: Final = struct.pack("=" + "HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 2**32 - 1)
-
-    def admit_no_more(sock: socket.socket) -> None:
-        """No connection that begins after this gets into the listening socket's queue, where `close` would reset it.
-
-        Closing resets what was queued since the last `accept`; the kernel has no call that does both at once. Here the
-        client is not answered, and is refused when it asks again. Elsewhere nothing can be done, and it is reset.
-        """
-        program = ctypes.create_string_buffer(DROP_SYN)
-        with contextlib.suppress(OSError):  # a container may forbid it
-            pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
-            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
-
-else:
-
-    def admit_no_more(sock: socket.socket) -> None: ...
-
-
-if sys.platform == "win32":
-
-    @contextlib.contextmanager
-    def _holding_signals_back() -> Iterator[None]:
-        yield
-
-    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
-        # CREATE_NEW_PROCESS_GROUP masks CTRL_C from birth; without it one that comes before `ignore_stop_signals`
-        # would print a KeyboardInterrupt. CTRL_BREAK cannot be masked: it ends a worker that young, without a word.
-        # The base interpreter: a venv's python.exe is a launcher, whose pid `sock.share` could not use.
-        environment = dict(os.environ)
-        executable: str = getattr(sys, "_base_executable", sys.executable)
-        if executable != sys.executable:
-            environment["__PYVENV_LAUNCHER__"] = sys.executable
-        return subprocess.Popen(
-            [executable, "-m", "reference_server.worker"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            env=environment,
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-        )
-
-    def _ticket(sock: socket.socket, pid: int) -> str:
-        return base64.b64encode(sock.share(pid)).decode()
-
-    def redeem(ticket: str) -> socket.socket:
-        return socket.fromshare(base64.b64decode(ticket))
-
-    def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
-        through.sendall(_ticket(sock, pid).encode() + b"\n")
-
-    def take_over(through: socket.socket) -> socket.socket:
-        """OSError if nothing comes, or if the leader has closed it meanwhile: it is stopping, or gone."""
-        ticket = b""
-        while not ticket.endswith(b"\n"):
-            if not (part := through.recv(1)):
-                raise ConnectionError
-            ticket += part
-        return redeem(ticket.decode())
-
-    def _killed_by_console(code: int) -> bool:
-        """0xC000013A, STATUS_CONTROL_C_EXIT: the stop event itself ended a worker that had not begun to serve."""
-        return code & 0xFFFFFFFF == 0xC000013A
-
-else:
-
-    @contextlib.contextmanager
-    def _holding_signals_back() -> Iterator[None]:
-        """The mask survives exec: a worker has the stop signals blocked from birth until it ignores them."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "reference_server.worker"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            pass_fds=[sock.fileno()],
-        )
-
-    def _ticket(sock: socket.socket, pid: int) -> str:
-        return str(sock.fileno())
-
-    def redeem(ticket: str) -> socket.socket:
-        sock = socket.socket(fileno=int(ticket))
-        sock.set_inheritable(False)
-        return sock
-
-    def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
-        socket.send_fds(through, [b"\n"], [sock.fileno()])
-
-    def take_over(through: socket.socket) -> socket.socket:
-        """OSError if nothing comes: the leader is gone."""
-        _, descriptors, _, _ = socket.recv_fds(through, 1, 1)
-        if not descriptors:
-            raise ConnectionError
-        return redeem(str(descriptors[0]))
-
-    def _killed_by_console(code: int) -> bool:
-        return False

@@ -181,7 +181,7 @@ def test_stop_while_starting() -> None:
 BLOCKED = """
 import sys, time
 from fastapi import FastAPI
-from reference_server import logs, workers
+from reference_server import logs, processes
 from reference_server.control.channel import Channel
 from reference_server.engine import serve
 from reference_server.lifecycle import WATCHDOG_SECONDS, Lifecycle, Policy
@@ -193,7 +193,7 @@ async def block() -> None:
     time.sleep(100)
 
 logs.configure()
-sock = workers.bind("127.0.0.1", 0)
+sock = processes.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
 with Channel(sys.argv[1]) as channel:
     lifecycle = Lifecycle(Policy(drain_seconds=0.5), watchdog_seconds=WATCHDOG_SECONDS)

@@ -22,7 +22,7 @@ pytest.importorskip("fastapi", reason="needs the extra `reference`")
 import httpx
 import numpy as np
 
-from reference_server import workers
+from reference_server import processes
 from reference_server.app import create_app
 from reference_server.lifecycle import EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy
 from reference_server.limits import Limits
@@ -657,7 +657,7 @@ def served(http: str, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Iterator[t
     configure = uvicorn.Config
     monkeypatch.setattr(uvicorn, "Config", lambda app, **settings: configure(app, **settings, http=http))
     lifecycle = Lifecycle()
-    sock = workers.bind("127.0.0.1", 0)
+    sock = processes.bind("127.0.0.1", 0)
     address: tuple[str, int] = sock.getsockname()
     codes: list[int] = []
     ready = threading.Event()

@@ -22,7 +22,7 @@ pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
 
 from reference_server import lifecycle as lifecycle_module
-from reference_server import signals, workers
+from reference_server import processes, signals
 from reference_server.lifecycle import EXIT_CUT, EXIT_OK, Lifecycle, Policy, State
 from reference_server.settings import BadSettings, load
 
@@ -143,7 +143,7 @@ def test_embedded_in_a_thread_and_no_request_lost(
     ends: list[str] = []
     asked: list[float] = []
     served = threading.Event()
-    sock = workers.bind("127.0.0.1", 0)
+    sock = processes.bind("127.0.0.1", 0)
     address = sock.getsockname()
 
     def client() -> None:
@@ -162,7 +162,7 @@ def test_embedded_in_a_thread_and_no_request_lost(
         except ConnectionRefusedError:
             ends.append("refused")
         except Exception as error:
-            # Without workers.admit_no_more: in the kernel's queue when the listener closed.
+            # Without processes.admit_no_more: in the kernel's queue when the listener closed.
             late = sys.platform != "linux" and asked and begun > asked[0]
             ends.append("refused" if late and isinstance(error, ConnectionResetError) else repr(error))
 
@@ -386,7 +386,7 @@ def test_stop_while_starting() -> None:
 SERVE = """
 import asyncio, contextlib, sys, time
 from fastapi import FastAPI
-from reference_server import logs, workers
+from reference_server import logs, processes
 from reference_server.engine import serve
 from reference_server.lifecycle import WATCHDOG_SECONDS, Lifecycle, Policy
 from reference_server.signals import SignalWatch
@@ -405,7 +405,7 @@ async def block() -> None:
 
 logs.configure()
 lifecycle = Lifecycle(Policy(drain_seconds=1), watchdog_seconds=WATCHDOG_SECONDS)
-sock = workers.bind("127.0.0.1", 0)
+sock = processes.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{{sock.getsockname()[1]}}", flush=True)
 with SignalWatch(["SIGTERM", "SIGINT"]) as watch:
     watch.deliver(lifecycle)

@@ -19,7 +19,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
-from reference_server import control, signals, workers
+from reference_server import control, processes, signals
 from reference_server.control import client
 from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, Lifecycle
 from reference_server.models import Parameters, Tensors
@@ -142,10 +142,10 @@ def test_a_leader_without_descriptors_goes_on() -> None:
 
 def test_a_listener_handed_over_is_for_no_child_of_a_model() -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs, workers.bind("127.0.0.1", 0) as listener:
+    with ours, theirs, processes.bind("127.0.0.1", 0) as listener:
         listener.listen()
-        workers.hand_over(listener, ours, os.getpid())
-        with workers.take_over(theirs) as taken:
+        processes.hand_over(listener, ours, os.getpid())
+        with processes.take_over(theirs) as taken:
             assert taken.getsockname() == listener.getsockname()
             assert not taken.get_inheritable()
 

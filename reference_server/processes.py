@@ -1,0 +1,155 @@
+"""What starting processes and sharing sockets takes on each platform."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from reference_server.lifecycle import STOP_SIGNALS
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound but not listening: nobody can connect before a worker serves. OSError if the port is taken.
+
+    POSIX: SO_REUSEADDR, since connections of a server before may still be in TIME_WAIT. Windows: SO_EXCLUSIVEADDRUSE,
+    since there SO_REUSEADDR would let two servers listen on one port
+    (https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse).
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if sys.platform == "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def ignore_stop_signals() -> None:
+    """For a worker: the leader alone decides when it stops."""
+    for name in STOP_SIGNALS:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
+
+
+if sys.platform == "linux":
+    # <asm-generic/socket.h>; and a classic BPF program (<linux/filter.h>) of four instructions: load the flags of the
+    # TCP header; if SYN is among them keep nothing of the packet; else keep all of it.
+    SO_ATTACH_FILTER: Final = 26
+    DROP_SYN: Final = struct.pack("=" + "HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 2**32 - 1)
+
+    def admit_no_more(sock: socket.socket) -> None:
+        """No connection that begins after this gets into the listening socket's queue, where `close` would reset it.
+
+        Closing resets what was queued since the last `accept`; the kernel has no call that does both at once. Here the
+        client is not answered, and is refused when it asks again. Elsewhere nothing can be done, and it is reset.
+        """
+        program = ctypes.create_string_buffer(DROP_SYN)
+        with contextlib.suppress(OSError):  # a container may forbid it
+            pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
+            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+
+else:
+
+    def admit_no_more(sock: socket.socket) -> None: ...
+
+
+if sys.platform == "win32":
+
+    @contextlib.contextmanager
+    def holding_signals_back() -> Iterator[None]:
+        yield
+
+    def spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
+        # CREATE_NEW_PROCESS_GROUP masks CTRL_C from birth; without it one that comes before `ignore_stop_signals`
+        # would print a KeyboardInterrupt. CTRL_BREAK cannot be masked: it ends a worker that young, without a word.
+        # The base interpreter: a venv's python.exe is a launcher, whose pid `sock.share` could not use.
+        environment = dict(os.environ)
+        executable: str = getattr(sys, "_base_executable", sys.executable)
+        if executable != sys.executable:
+            environment["__PYVENV_LAUNCHER__"] = sys.executable
+        return subprocess.Popen(
+            [executable, "-m", "reference_server.worker"],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            env=environment,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+
+    def ticket(sock: socket.socket, pid: int) -> str:
+        return base64.b64encode(sock.share(pid)).decode()
+
+    def redeem(ticket: str) -> socket.socket:
+        return socket.fromshare(base64.b64decode(ticket))
+
+    def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
+        through.sendall(ticket(sock, pid).encode() + b"\n")
+
+    def take_over(through: socket.socket) -> socket.socket:
+        """OSError if nothing comes, or if the leader has closed it meanwhile: it is stopping, or gone."""
+        ticket = b""
+        while not ticket.endswith(b"\n"):
+            if not (part := through.recv(1)):
+                raise ConnectionError
+            ticket += part
+        return redeem(ticket.decode())
+
+    def killed_by_console(code: int) -> bool:
+        """0xC000013A, STATUS_CONTROL_C_EXIT: the stop event itself ended a worker that had not begun to serve."""
+        return code & 0xFFFFFFFF == 0xC000013A
+
+else:
+
+    @contextlib.contextmanager
+    def holding_signals_back() -> Iterator[None]:
+        """The mask survives exec: a worker has the stop signals blocked from birth until it ignores them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def spawn(sock: socket.socket) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "reference_server.worker"],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            pass_fds=[sock.fileno()],
+        )
+
+    def ticket(sock: socket.socket, pid: int) -> str:
+        return str(sock.fileno())
+
+    def redeem(ticket: str) -> socket.socket:
+        sock = socket.socket(fileno=int(ticket))
+        sock.set_inheritable(False)
+        return sock
+
+    def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
+        socket.send_fds(through, [b"\n"], [sock.fileno()])
+
+    def take_over(through: socket.socket) -> socket.socket:
+        """OSError if nothing comes: the leader is gone."""
+        _, descriptors, _, _ = socket.recv_fds(through, 1, 1)
+        if not descriptors:
+            raise ConnectionError
+        return redeem(str(descriptors[0]))
+
+    def killed_by_console(code: int) -> bool:
+        return False
