@@ -37,6 +37,9 @@ from reference_server.signals import SignalWatch
 # A client that keeps its connection may have sent its next request just before it could know of the stop. Idle
 # connections are kept this long at the end of a drain, so that such a request is answered rather than cut.
 LINGER_SECONDS: Final = 0.1
+# A loop that has seen a request's bytes needs so many rounds until the request exists: a Proactor's most. Closing its
+# connection before that would lose it.
+LOOP_ROUNDS: Final = 3
 # After a cut: for the 503 responses to get out, and for the models to unload. Together less than
 # lifecycle.WATCHDOG_SECONDS.
 CUT_SECONDS: Final = 0.25
@@ -206,6 +209,8 @@ class Engine(uvicorn.Server):
         await self.in_flight.idle()
         while self.connections and await self.in_flight.another(LINGER_SECONDS):
             await self.in_flight.idle()
+        for _ in range(LOOP_ROUNDS):
+            await asyncio.sleep(0)
         self._close_connections()
         await self.connections.gone()  # a slow reader's response is done when it has left this process
         await self.lifespan.shutdown()

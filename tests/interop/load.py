@@ -4,8 +4,8 @@
     503        complete
     refused    no connection was established
     idle       a connection was found closed before anything was sent on it: nothing is lost, a client connects anew
-    crossed    the same, but the close and the request met on their way: it had come when `send` returned. No server
-               can avoid that and HTTP clients send such a request again (RFC 9112, 9.3.1)
+    crossed    the same, but the close and the request met on their way: nothing was heard of the request, and the end
+               came at once. No server can avoid that, and HTTP clients send such a request again (RFC 9112, 9.3.1)
     half sent  closed after a part of the request's head
     unserved   Windows only: a connection made after the stop, reset with nothing heard. Closing a listening socket
                resets what the system has queued for it since the last accept, and there nothing can be done about that
@@ -26,6 +26,7 @@ import time
 from dataclasses import dataclass, field
 
 PATIENCE = 10.0  # seconds for one answer
+CROSSING = 0.05  # seconds from a request to the end of its connection
 VERDICTS = ("answered", "503", "refused", "idle", "crossed", "half sent", "unserved", "cut")
 BAD = ("half sent", "cut")
 
@@ -144,11 +145,12 @@ def exchange(connection: Connection, request: Request) -> tuple[str, str, bool]:
     # A connection on which nothing was going on may be closed by either side.
     was_idle = connection.kept or request.pauses[0] > 0
     send(connection, request, was_idle)
-    crossed = was_idle and not request.pieces and look(connection.sock) is not None
     try:
         status, headers, body = read_answer(connection.sock)
     except Incomplete as error:
-        raise Lost("crossed" if crossed and error.got == 0 else "cut", str(error)) from None
+        at_once = time.monotonic() - connection.sent < CROSSING
+        crossed = was_idle and not request.pieces and at_once and error.got == 0
+        raise Lost("crossed" if crossed else "cut", str(error)) from None
     return *judged(request, status, body), headers.get("connection") != "close"
 
 
