@@ -39,10 +39,6 @@ from .programs import (
 
 WINE = [pytest.param("wine", marks=pytest.mark.linux)]
 STEPS = ("started", "supervised", "spawned", "ready", "stopping")
-SUSPENDED = (
-    "CreateProcess resumes the new process's first thread last: its creator being killed before that, it stays"
-    " suspended for ever. Only a job given at creation (PROC_THREAD_ATTRIBUTE_JOB_LIST) would reach it"
-)
 FLOOD = 50_000_000
 SLACK = 0.02  # seconds; another system's clock is known to half a round trip, and drifts
 SLEEP = "import time; time.sleep(300)"
@@ -313,8 +309,6 @@ async def test_the_end_of_input_ends_a_stop_command_that_runs_before_or_after_th
     indirect=["place"],
 )
 def test_nothing_is_left_when_the_tests_process_is_killed(place: Launcher, step: str, attempt: int) -> None:
-    if step == "started" and sys.platform == "win32":
-        pytest.skip(SUSPENDED)
     token = new_token()
     roots = (Path(pytest_signalcompat.__file__).parents[1], HERE.parents[1])
     starter = subprocess.Popen(

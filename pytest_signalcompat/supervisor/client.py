@@ -29,7 +29,6 @@ CLOSE_LIMIT = 15.0  # seconds; longer than the supervisor's own limit for killin
 ANSWER_LIMIT = 30.0  # seconds; longer than the supervisor's limit for killing, the slowest thing it is asked for
 STATUS_LIMIT = 2.0  # seconds from the end of its output to its exit
 CLOCK_ROUNDS = 5
-NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # exists on Windows only
 
 # Wine gives a process that Linux started no console of its own, so a Windows process has to start the supervisor.
 OUTER = (
@@ -55,7 +54,7 @@ class Launcher(Record, frozen=True, kw_only=True):
 def native(containment: str | None = None) -> Launcher:
     """On this system. `containment="session"` forces on Linux what systems without a subreaper use."""
     base = getattr(sys, "_base_executable", None) or sys.executable  # a venv's python.exe is only a launcher
-    script = "windows.py" if NO_WINDOW else "posix.py"
+    script = "windows.py" if sys.platform == "win32" else "posix.py"
     argv = [base, "-I", "-S", str(HERE / script)]
     psutil = importlib.util.find_spec("psutil")  # posix.py needs it where there is no exact containment
     if psutil is not None and psutil.origin is not None:
@@ -71,6 +70,24 @@ def wine(python: str) -> Launcher:
     return Launcher(name="wine", argv=(python, "-c", OUTER, script), windows_paths=True)
 
 
+if sys.platform == "win32":
+    from .popen_windows import Popen
+
+    popen = Popen
+else:
+    Popen = subprocess.Popen[bytes]
+
+    def popen(argv: tuple[str, ...]) -> Popen:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal's Ctrl-C is not for the supervisor
+            bufsize=0,
+        )
+
+
 class Supervisor:
     """A running supervisor. Its lifetime is that of the server tree: `close` leaves nothing behind.
 
@@ -78,7 +95,7 @@ class Supervisor:
     All stamps are seconds of this process's perf_counter.
     """
 
-    def __init__(self, launcher: Launcher, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, launcher: Launcher, process: Popen) -> None:
         self.launcher = launcher
         self.platform: Platform
         self.pid: int | None = None  # the leader's
@@ -102,15 +119,7 @@ class Supervisor:
     async def start(cls, launcher: Launcher) -> Supervisor:
         """Raises SupervisorError if no supervisor says hello."""
         try:
-            process = subprocess.Popen(  # noqa: ASYNC220 - the Selector loop of Windows can start none
-                launcher.argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a terminal's Ctrl-C is not for the supervisor; ignored on Windows
-                creationflags=NO_WINDOW,
-                bufsize=0,
-            )
+            process = popen(launcher.argv)
         except OSError as problem:
             raise SupervisorError(f"cannot start the supervisor {launcher.argv[0]!r}: {problem}") from problem
         self = cls(launcher, process)

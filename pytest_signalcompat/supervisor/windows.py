@@ -103,17 +103,23 @@ class Job:
     """A job object. Its only handle is here and not inheritable."""
 
     def __init__(self) -> None:
-        self._handle = checked(k32.CreateJobObjectW(None, None))
+        self.handle = checked(k32.CreateJobObjectW(None, None))
         self._port: Any = None
+
+    @classmethod
+    def kill_on_close(cls) -> Job:
+        """Ends its members when its handle is closed, as at the end of this process, however that comes."""
+        self = cls()
+        self._set(JOB_EXTENDED_LIMITS, ExtendedLimits(flags=KILL_ON_JOB_CLOSE))
+        return self
 
     @classmethod
     def of_everything(cls) -> Job:
         """Holds this process and everything it starts, and ends it all when its handle is closed."""
-        self = cls()
-        self._set(JOB_EXTENDED_LIMITS, ExtendedLimits(flags=KILL_ON_JOB_CLOSE))
+        self = cls.kill_on_close()
         self._port = checked(k32.CreateIoCompletionPort(Handle(-1), None, None, 1))
         self._set(JOB_COMPLETION_PORT, PortAssociation(1, self._port))
-        checked(k32.AssignProcessToJobObject(self._handle, k32.GetCurrentProcess()))
+        checked(k32.AssignProcessToJobObject(self.handle, k32.GetCurrentProcess()))
         return self
 
     @classmethod
@@ -122,18 +128,18 @@ class Job:
         self = cls()
         process = k32.OpenProcess(PROCESS_SET_QUOTA | PROCESS_TERMINATE, False, pid)
         if process:  # it has not ended already
-            k32.AssignProcessToJobObject(self._handle, process)
+            k32.AssignProcessToJobObject(self.handle, process)
             k32.CloseHandle(process)
         return self
 
     def end(self) -> None:
-        k32.TerminateJobObject(self._handle, MARKER)
+        k32.TerminateJobObject(self.handle, MARKER)
 
     def close(self) -> None:
-        k32.CloseHandle(self._handle)
+        k32.CloseHandle(self.handle)
 
     def _set(self, kind: int, record: ctypes.Structure) -> None:
-        checked(k32.SetInformationJobObject(self._handle, kind, ctypes.byref(record), ctypes.sizeof(record)))
+        checked(k32.SetInformationJobObject(self.handle, kind, ctypes.byref(record), ctypes.sizeof(record)))
 
     def wait(self, milliseconds: int) -> None:
         """Until a member starts or ends, or the time is over."""
@@ -152,7 +158,7 @@ class Job:
 
             found = PidList()
             done = k32.QueryInformationJobObject(
-                self._handle, JOB_BASIC_PROCESS_ID_LIST, ctypes.byref(found), ctypes.sizeof(found), None
+                self.handle, JOB_BASIC_PROCESS_ID_LIST, ctypes.byref(found), ctypes.sizeof(found), None
             )
             if done and found.listed == found.assigned:
                 return [pid for pid in found.pids[: found.listed] if pid != os.getpid()]
@@ -166,7 +172,7 @@ class Job:
         handle = k32.OpenProcess(access | PROCESS_QUERY_INFORMATION, False, pid)
         inside = wintypes.BOOL()
         try:
-            ours = handle and k32.IsProcessInJob(handle, self._handle, ctypes.byref(inside)) and inside.value
+            ours = handle and k32.IsProcessInJob(handle, self.handle, ctypes.byref(inside)) and inside.value
             yield handle if ours else None
         finally:
             if handle:
@@ -205,7 +211,7 @@ class Supervisor:
         self._gone = threading.Event()
         self._command: Job | None = None
         self._command_lock = threading.Lock()
-        self._handlers: dict[str, protocol.Handler] = {
+        self.handlers: dict[str, protocol.Handler] = {
             "clock": protocol.clock,
             "spawn": self._spawn,
             "deliver": self._deliver,
@@ -223,7 +229,7 @@ class Supervisor:
         while data := os.read(0, 65536):
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                protocol.answer(self._channel, self._handlers, line)
+                protocol.answer(self._channel, self.handlers, line)
         self._kill()
 
     def _popen(self, request: dict[str, Any]) -> subprocess.Popen[bytes]:
