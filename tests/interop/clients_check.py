@@ -111,8 +111,8 @@ def check(client: Client, cache: Path, file) -> int:
                 status = 1
                 print(f"FAILED  {client.name}: server stopped: expected exit code 0, found {code}; left {left}")
         finally:
-            print(f"--- server of {client.name}", *server.log, sep="\n", file=file, flush=True)
-        if traces := [line for line in server.log if "Traceback" in line]:
+            print(f"--- server of {client.name}", *(line.text for line in server.log), sep="\n", file=file, flush=True)
+        if traces := [line for line in server.log if "Traceback" in line.text]:
             status = 1
             print(f"FAILED  {client.name}: the server's log has {len(traces)} tracebacks")
     return status

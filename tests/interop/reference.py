@@ -18,6 +18,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -34,12 +35,17 @@ class Problem(Exception):
     """A server could not be started or ended."""
 
 
+class Line(NamedTuple):
+    heard: float  # when, in seconds of this process's monotonic clock
+    text: str
+
+
 class Reference:
     """A started server. `place` is `linux` or `windows`."""
 
     def __init__(self, place: str, arguments: list[str]) -> None:
         self.place = place
-        self.log: list[str] = []
+        self.log: list[Line] = []
         self._announced: queue.Queue[str] = queue.Queue()  # lines of the parent on Windows
         self._logged = threading.Condition()
         self._over = False
@@ -71,7 +77,7 @@ class Reference:
             if found := re.search(r"starting on http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found[1])
             with self._logged:
-                self.log.append(line.rstrip())
+                self.log.append(Line(time.monotonic(), line.rstrip()))
                 self._logged.notify_all()
 
     def _read_parent(self) -> None:
@@ -87,13 +93,15 @@ class Reference:
     @property
     def ready(self) -> int:
         """How many processes have said that they serve."""
-        return sum("ready pid=" in line for line in self.log)
+        return sum("ready pid=" in line.text for line in self.log)
 
     def wait_ready(self, processes: int = 1) -> None:
         with self._logged:
             self._logged.wait_for(lambda: self._over or self.ready >= processes, START_LIMIT)
         if self.ready < processes:
-            raise Problem("\n".join([f"ended or not ready within {START_LIMIT:g} s:", *self.log[-20:]]))
+            raise Problem(
+                "\n".join([f"ended or not ready within {START_LIMIT:g} s:", *(line.text for line in self.log[-20:])])
+            )
 
     def stop(self, how: str) -> float:
         """Asks the server to stop; the moment just before it was asked."""

@@ -24,7 +24,9 @@ from reference import STOPS, Problem, Reference, install_windows_site, port_is_f
 CLIENTS = 16
 LATEST_STOP = 0.6  # seconds after the start of the load
 EXIT_LIMIT = {"linux": 3.0, "windows": 6.0}
-UNHEARD = re.compile("reset (before anything was sent|between two pieces|after 0 bytes)|send: ConnectionResetError")
+UNHEARD = re.compile(
+    "reset (before anything was sent|between two pieces|after 0 bytes)|(connect|send): ConnectionReset"
+)
 CROSSED = 2  # of 16 clients, by chance; a server that reads requests and leaves would cross most of them
 SHOWN = 3  # lines for one stop; the log has them all
 
@@ -87,7 +89,7 @@ def stop_once(server: Reference, seed: str) -> Stop:
 
 
 def judged_late(attempt: Attempt, asked: float) -> Attempt:
-    late = attempt.verdict == "cut" and attempt.opened > asked and UNHEARD.match(attempt.detail)
+    late = attempt.verdict in BAD and (attempt.opened or attempt.ended) > asked and UNHEARD.match(attempt.detail)
     return replace(attempt, verdict="unserved") if late else attempt
 
 
@@ -124,7 +126,8 @@ def run(place: str, workers: int, times: int, seed: int, log: Path) -> bool:
         if texts:
             title = f"{place}, {workers} workers, seed {seed}, stop {number}"
             with log.open("a") as file:
-                print(title, *texts, *server.log, sep="\n", file=file)
+                lines = (f"{(line.heard - stop.asked) * 1e3:+9.1f} ms {line.text}" for line in server.log)
+                print(title, *texts, *lines, sep="\n", file=file)
     print(table(place, workers, seed, stops, counts), flush=True)
     return not complaints
 
