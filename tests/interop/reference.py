@@ -188,4 +188,6 @@ def install_windows_site() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["reference"]]
     windows_python()
-    subprocess.run([str(WINELAB), "pip", WINDOWS_PYTHON, "--site", SITE, *wanted], check=True, timeout=600)
+    done = subprocess.run([str(WINELAB), "pip", WINDOWS_PYTHON, "--site", SITE, *wanted], check=False, timeout=600)
+    if done.returncode != 0:
+        raise Problem(f"cannot install into the lab: expected exit status 0 of winelab, found {done.returncode}")
