@@ -411,7 +411,10 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
     first = raised[0] if raised else None
     found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where}" if first else dirty.text.strip()
     return Failure(
-        check="clean output", expected="no traceback or asyncio complaint after the stop request", actual=found
+        check="clean output",
+        expected="no traceback or asyncio complaint after the stop request",
+        actual=found,
+        fix="end what was started before the event loop does: cancel tasks and await them, close what is open",
     )
 
 

@@ -15,11 +15,12 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from .errors import ConfigError
-from .model import Declared, Family, Marks, Ready, Record, Routes, Server, Stop, StopCommand
+from .model import PLACEHOLDERS, Declared, Family, Marks, Ready, Record, Routes, Server, Stop, StopCommand
 
 GRACE = {"docker": 10.0, "cloudrun": 10.0, "k8s": 30.0, "systemd": 90.0}  # seconds; sources in docs of each
 DEFAULT_GRACE = "k8s"
 TABLE = "tool.signalcompat"
+MISSPELT = 0.75  # as near to a placeholder is a slip; further away it is somebody else's braces
 DEFAULT_FILE = Path(__file__).parent / "default.toml"
 
 
@@ -256,6 +257,18 @@ def _check_command(key: str, table: ServerTable, problems: list[str]) -> None:
             problems.append(
                 f"{key}.stop.{stop}.command: expected a program and its arguments, found {list(command.command)}"
             )
+        _check_placeholders(f"{key}.stop.{stop}.command", command.command if command else (), problems)
+    _check_placeholders(f"{key}.command", table.command, problems)
+    for name, value in table.env.items():
+        _check_placeholders(f"{key}.env.{name}", (value,), problems)
+
+
+def _check_placeholders(key: str, texts: tuple[str, ...], problems: list[str]) -> None:
+    known = (*PLACEHOLDERS, "env")
+    for word in re.findall(r"\{(\w+)(?::\w+)?\}", " ".join(texts)):
+        near = get_close_matches(word, known, 1, MISSPELT)
+        if near and word not in known:
+            problems.append(f"{key}: expected {{{near[0]}}} or other braces, found {{{word}}}")
 
 
 def _check_regex(key: str, pattern: str | None, problems: list[str]) -> None:

@@ -14,6 +14,7 @@ import h11
 from . import probes
 from .errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from .model import (
+    PLACEHOLDERS,
     Delivery,
     Exchange,
     Exit,
@@ -37,7 +38,7 @@ GONE_LIMIT = 1.0  # seconds from the leader's exit to an empty tree and a free p
 KILL_LIMIT = 7.0  # seconds for a forced end; longer than the supervisor's own limit
 PORT_PAUSE = 0.05  # seconds between attempts on a port that is still held
 
-PLACEHOLDER = re.compile(r"\{(python|port|workers|loop|drain|pid|env:\w+)\}")
+PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)}|env:\w+)\}}")
 
 
 def expand(text: str, values: dict[str, str], env: dict[str, str]) -> str:

@@ -103,8 +103,12 @@ class StopCommand(Declared):
     timeout: float = 10.0
 
 
+# In braces, in a command or the environment; besides these {env:NAME}.
+PLACEHOLDERS = ("python", "port", "workers", "loop", "drain", "pid")
+
+
 class Server(Record):
-    """What the harness knows of a server. Placeholders ({python}, {port}, …) are still in place."""
+    """What the harness knows of a server. PLACEHOLDERS are still in place."""
 
     name: str
     command: tuple[str, ...]

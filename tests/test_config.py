@@ -202,6 +202,14 @@ API = "tool.signalcompat.servers.api"
                 " found ['server', '--port', '8000']"
             ],
         ),
+        (
+            f"[{API}]\ncommand = ['server', '{{prot}}', '{{message}}']\n"
+            "env = { PORT = '{port}', N = '{worker}' }\n",
+            [
+                f"{API}.command: expected {{port}} or other braces, found {{prot}}",
+                f"{API}.env.N: expected {{workers}} or other braces, found {{worker}}",
+            ],
+        ),
         (SMALLEST + "gracee = 3\n", [f"{API}.gracee: unknown key; expected 'grace'"]),
         (
             SMALLEST + "zzz = 3\n",
