@@ -41,11 +41,22 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def ignore_stop_signals() -> None:
-    """For a worker: the leader alone decides when it stops."""
+    """For a worker: the leader alone decides when it stops.
+
+    POSIX: a handler that does nothing, since SIG_IGN would be inherited by the programs that a model starts; system
+    calls go on (SA_RESTART). Windows: SIG_IGN is a matter of this process's C runtime alone.
+    """
     for name in STOP_SIGNALS:
-        signal.signal(signal.Signals[name], signal.SIG_IGN)
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in STOP_SIGNALS])
+        number = signal.Signals[name]
+        if sys.platform == "win32":
+            signal.signal(number, signal.SIG_IGN)
+        else:
+            signal.signal(number, _nothing)
+            signal.siginterrupt(number, False)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+
+
+def _nothing(_number: int, _frame: object) -> None: ...
 
 
 if sys.platform == "linux":

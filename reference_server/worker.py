@@ -12,7 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reference_server import logs, processes, reports
-from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_START_FAILED, WATCHDOG_SECONDS, Lifecycle, leave
+from reference_server.lifecycle import (
+    EXIT_CUT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_START_FAILED,
+    WATCHDOG_SECONDS,
+    Lifecycle,
+    leave,
+)
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
@@ -74,13 +82,17 @@ def work() -> int:
     message = json.loads(boot)
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
-    threading.Thread(target=_obey, args=(orders, lifecycle), name="orders", daemon=True).start()
+    beginning = threading.Lock()  # taken once: by the main thread to serve, or by a stop that came before that
+    threading.Thread(target=_obey, args=(orders, lifecycle, beginning), name="orders", daemon=True).start()
     reporter = reports.Reporter(processes.redeem(message["reports"]), lifecycle)
     threading.Thread(target=reporter.answer, args=(processes.take_over,), name="reports", daemon=True).start()
+    from reference_server import app, engine, named  # noqa: F401 - takes a second, on a busy machine many
+
+    beginning.acquire()
     return finish(serve_models(settings, lifecycle, reporter.want_listener))
 
 
-def _obey(orders: BinaryIO, lifecycle: Lifecycle) -> None:
+def _obey(orders: BinaryIO, lifecycle: Lifecycle, beginning: threading.Lock) -> None:
     deeds: dict[bytes, Callable[[], None]] = {
         b"drain\n": lambda: lifecycle.request_drain("the leader"),
         b"stop\n": lambda: lifecycle.request_stop("the leader"),
@@ -88,6 +100,9 @@ def _obey(orders: BinaryIO, lifecycle: Lifecycle) -> None:
     }
     while deed := deeds.get(orders.readline()):
         deed()
+        if beginning.acquire(blocking=False):  # still importing, and nothing can interrupt that
+            lifecycle.mark_stopped(EXIT_OK)
+            leave(EXIT_OK)
     leave(EXIT_CUT, f"reference_server: WARNING: the leader is gone, leaving pid={os.getpid()}")
 
 

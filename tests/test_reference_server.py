@@ -466,6 +466,66 @@ def test_workers_survive_a_signal_to_the_whole_group() -> None:
         assert output.count("stopped pid=") == 2
 
 
+SLOW_IMPORT = """
+import sys, time
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "fastapi" and "reference_server.worker" in sys.orig_argv:
+            print("importing", flush=True)
+            time.sleep(60)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@posix
+@pytest.mark.timeout(60)
+def test_workers_that_still_import_leave_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Running("-m", "reference_server", "--port", "0", "--workers", "2") as running:
+        running.wait_for("importing", 2)
+        asked = running.stop()
+        code, output = running.end()
+        assert code == EXIT_OK
+        assert time.monotonic() - asked < 2
+        assert output.count("stopped pid=") == 2
+
+
+PROGRAM = """
+import signal
+default = (signal.SIG_DFL, signal.default_int_handler)
+heeded = [signal.getsignal(number) in default for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)]
+print("heeds", heeded, "blocks", signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+STARTS_A_PROGRAM = f"""
+import subprocess, sys
+class Model:
+    def load(self): pass
+    def unload(self): pass
+    def predict(self, inputs, parameters):
+        subprocess.run([sys.executable, "-c", {PROGRAM!r}], check=True)
+        return inputs
+"""
+
+
+@posix
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_programs_that_a_model_starts_heed_signals(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo.py").write_text(STARTS_A_PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with server("--model", "m=zoo:Model", workers=workers) as running:
+        assert status(response(running.begin("/v2/models/m/infer", BODY))) == 200
+        running.stop()
+        code, output = running.end()
+        assert code == EXIT_OK
+        assert "heeds [True, True, True] blocks set()" in output
+
+
 @posix
 @pytest.mark.timeout(60)
 def test_a_dead_worker_is_replaced_and_orphans_leave() -> None:

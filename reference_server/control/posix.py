@@ -72,11 +72,15 @@ class Claim:
             if self._path.parent == _directory():
                 _make_private(self._path.parent)
             self._file = self._lock(address)
-            self.key = new_key()
+        except OSError as error:
+            raise cannot("make key file", self._path, error) from None
+        self.key = new_key()
+        try:
             os.ftruncate(self._file, 0)
             os.write(self._file, self.key)
         except OSError as error:
-            raise cannot("make key file", self._path, error) from None
+            self.release()
+            raise cannot("write key file", self._path, error) from None
 
     def _lock(self, address: str) -> int:
         while True:
