@@ -83,7 +83,11 @@ def _obey(arguments: list[str]) -> int:
     parser.add_argument("--name", default="reference_server", help="name of the service (%(default)s)")
     parser.add_argument("--start", choices=("auto", "manual"), default="auto", help="install: when it is to start")
     parser.add_argument("--log", metavar="FILE", help="install: where the service is to write its log")
-    parser.add_argument("--limit", type=float, help="start, stop: how many seconds to wait")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        help=f"start, stop: how many seconds to wait ({START_SECONDS:g}; for a stop its drain limit and a little more)",
+    )
     asked = parser.parse_args(arguments[:at])
     if options and asked.verb != "install":
         parser.error(f"only install takes options of the server; found {' '.join(options)}")
@@ -160,7 +164,7 @@ def status(name: str) -> int:
 def remove(name: str) -> int:
     with _service(name) as (api, service):
         api.DeleteService(service)
-    logger.info("service %s: removed", name)
+    logger.info("service %s: removed; its log was left", name)
     return EXIT_OK
 
 
