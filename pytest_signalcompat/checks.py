@@ -187,13 +187,14 @@ def accepted_statuses(server: Server, family: Family, stop: Stop) -> tuple[int, 
 
 def has_evidence(server: Server, seen: Observation) -> Failure | None:
     """That the shutdown ran by design: its declared marker, or the complete response of a request in flight."""
-    if seen.delivered is None or seen.exit is None:
+    exit = own_exit(seen)
+    if seen.delivered is None or exit is None:
         return None  # reported by others
     mark = server.marks.stopped
     if count(mark, seen.output, since=seen.delivered.at) or any(succeeded(x) for x in in_flight(seen)):
         return None
-    status = describe_status(seen.platform.family, seen.exit.status)
-    took = f"exit status {status} {seen.exit.at - seen.delivered.at:.2f} s after {seen.delivered.what}"
+    status = describe_status(seen.platform.family, exit.status)
+    took = f"exit status {status} {exit.at - seen.delivered.at:.2f} s after {seen.delivered.what}"
     if mark is None:
         return Failure(
             check="evidence",

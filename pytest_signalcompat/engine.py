@@ -131,7 +131,7 @@ class Engine:
             return _result(server, scenario, None, Outcome.ERROR, reason=str(problem))
         async with self._slots.one():
             result = await run(server, scenario, self.launcher, platform)
-        if not _only_time(result):
+        if not _only_late(result):
             return result
         async with self._slots.all():
             if _hangs(result) and server.name in self._hanging:
@@ -142,10 +142,13 @@ class Engine:
             return again
 
 
-def _only_time(result: Result) -> bool:
-    """A machine that is busy makes servers late: such a failure counts only if it happens alone too."""
-    late = [failure for failure in result.failures if not failure.inconclusive]
-    return bool(late) and all(failure.timing for failure in late)
+def _only_late(result: Result) -> bool:
+    """A machine that is busy makes servers late: such a failure counts only if it happens alone too.
+
+    What is found beside an end by force after the grace period may follow from it, as a response that never came.
+    """
+    found = [failure for failure in result.failures if not failure.inconclusive]
+    return bool(found) and (_hangs(result) or all(failure.timing for failure in found))
 
 
 def _hangs(result: Result) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_signalcompat import checks
 from pytest_signalcompat.checks import CONTROL_C_EXIT
-from pytest_signalcompat.engine import _only_time, decide, ending, missing
+from pytest_signalcompat.engine import _only_late, decide, ending, missing
 from pytest_signalcompat.model import (
     Check,
     Delivery,
@@ -213,6 +213,7 @@ def rows() -> list[Row]:
         ),
         (evidence, "nothing to see it by", {"output": ()}, no_mark, UNPROVEN),
         (evidence, "still running", HANGING, SERVER, MET),
+        (evidence, "killed at the end of the grace", {**KILLED, "output": ()}, SERVER, MET),
         (design, "0 without a sign", {"output": ()}, SERVER, MET),
         (design, "a mark and another status", {"exit": Exit(at=2.0, status=143)}, SERVER, MET),
         (design, "another status without the mark", {"output": (), "exit": Exit(at=2.0, status=-15)}, SERVER, NOT_MET),
@@ -440,14 +441,27 @@ def test_ending(changes: dict[str, object], expected: Ending) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "again"),
-    [((), False), ((LATE,), True), ((LATE, LACKING), True), ((LATE, PROVEN), False), ((LACKING,), False)],
+    ("failures", "ending", "again"),
+    [
+        ((), Ending.CLEAN, False),
+        ((LATE,), Ending.CLEAN, True),
+        ((LATE, LACKING), Ending.CLEAN, True),
+        ((LATE, PROVEN), Ending.CLEAN, False),
+        ((LATE, PROVEN), Ending.TIMEOUT, True),
+        ((LACKING,), Ending.TIMEOUT, False),
+    ],
 )
-def test_only_time(failures: tuple[Failure, ...], again: bool) -> None:
+def test_only_late(failures: tuple[Failure, ...], ending: Ending, again: bool) -> None:
     result = Result(
-        server="api", code="SC201", slug="terminate-idle", level=Level.MUST, outcome=Outcome.FAIL, failures=failures
+        server="api",
+        code="SC301",
+        slug="inflight-completes",
+        level=Level.MUST,
+        outcome=Outcome.FAIL,
+        ending=ending,
+        failures=failures,
     )
-    assert _only_time(result) is again
+    assert _only_late(result) is again
 
 
 # ---------------------------------------------------------------- what does not apply

@@ -16,7 +16,7 @@ import pytest
 from pytest_signalcompat.errors import SupervisorError
 from pytest_signalcompat.model import Stop
 from pytest_signalcompat.supervisor import client
-from pytest_signalcompat.supervisor.client import OUTER, Launcher, Supervisor
+from pytest_signalcompat.supervisor.client import OUTER, Launcher, Supervisor, native
 
 from .conftest import _launcher
 from .programs import (
@@ -227,6 +227,31 @@ async def test_a_supervisor_that_is_killed_takes_its_tree_with_it(place: Launche
         assert_none_left(token, left_limit(place))
         with pytest.raises(SupervisorError):
             await supervisor.exit
+
+
+@pytest.mark.windows
+@in_loop
+async def test_a_supervisor_that_cannot_be_born_in_a_job_is_started_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a program of the Microsoft Store. It is then given the job afterwards."""
+    if sys.platform == "win32":
+        from pytest_signalcompat.supervisor import popen_windows
+
+        create = popen_windows._create
+
+        def refuse(argv: tuple[str, ...], stdin: int, output: int, job: object) -> object:
+            if job is not None:
+                raise PermissionError(13, "Access is denied")
+            return create(argv, stdin, output, None)
+
+        monkeypatch.setattr(popen_windows, "_create", refuse)
+        token = new_token()
+        async with supervised(marked(native(), token)) as supervisor:
+            await supervisor.spawn(program(supervisor, "tree", token), None, {})
+            await said(supervisor, "leader pid=")
+            supervisor._process._job.end()
+            assert_none_left(token, left_limit(native()))
 
 
 @pytest.mark.parametrize("holds", ["holds=1", "leader=0"])

@@ -4,6 +4,10 @@ CreateProcess resumes the new process's first thread last. Were the tests' proce
 that is to join a job itself would stay suspended for ever. A job given at creation reaches it
 (PROC_THREAD_ATTRIBUTE_JOB_LIST), and subprocess.Popen cannot give one
 (learn.microsoft.com, "UpdateProcThreadAttribute"; docs.python.org, subprocess.STARTUPINFO.lpAttributeList).
+
+Windows refuses that for a program of the Microsoft Store, such as its Python: it is created in a job of its package's
+own (github.com/microsoft/WSL, src/windows/common/install.cpp, CallMsiPackage). There the job is given afterwards, if it
+can be given at all, and what the supervisor does by itself has to do.
 """
 
 from __future__ import annotations
@@ -74,8 +78,13 @@ class Popen:
         self._job = Job.kill_on_close()
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
+        handles = msvcrt.get_osfhandle(theirs_in), msvcrt.get_osfhandle(theirs_out)
         try:
-            self._handle = _create(argv, msvcrt.get_osfhandle(theirs_in), msvcrt.get_osfhandle(theirs_out), self._job)
+            try:
+                made = _create(argv, *handles, self._job)
+            except PermissionError:
+                made = _create(argv, *handles, None)
+                k32.AssignProcessToJobObject(self._job.handle, made.process)
         except BaseException:
             os.close(ours_in)
             os.close(ours_out)
@@ -83,6 +92,8 @@ class Popen:
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
+        self.pid: int = made.pid
+        self._handle = made.process
         self.stdin: io.FileIO | None = io.FileIO(ours_in, "wb")  # optional to a type checker only, as Popen's
         self.stdout: io.FileIO | None = io.FileIO(ours_out, "rb")
         self._status: int | None = None
@@ -100,6 +111,7 @@ class Popen:
 
     def kill(self) -> None:
         self._job.end()
+        k32.TerminateProcess(self._handle, 1)  # where it is not in the job
 
     def __del__(self) -> None:
         if hasattr(self, "_handle"):
@@ -108,19 +120,21 @@ class Popen:
             self._job.close()
 
 
-def _create(argv: Sequence[str], stdin: int, output: int, job: Job) -> Any:
-    """The new process's handle. It inherits the two handles and nothing else."""
+def _create(argv: Sequence[str], stdin: int, output: int, job: Job | None) -> ProcessInformation:
+    """It inherits the two handles and nothing else. PermissionError where it cannot be born in that job."""
     handles = (Handle * 2)(stdin, output)
     for handle in (stdin, output):
         os.set_handle_inheritable(handle, True)
-    jobs = (Handle * 1)(job.handle)
+    attributes: dict[int, Any] = {HANDLE_LIST: handles}
+    if job is not None:
+        attributes[JOB_LIST] = (Handle * 1)(job.handle)
     made = ProcessInformation()
-    with _attributes({HANDLE_LIST: handles, JOB_LIST: jobs}) as attributes:
+    with _attribute_list(attributes) as room:
         startup = StartupInfo(
             size=ctypes.sizeof(StartupInfo),
             flags=USE_STD_HANDLES,
             std_handles=(Handle * 3)(stdin, output, output),
-            attributes=ctypes.addressof(attributes),
+            attributes=ctypes.addressof(room),
         )
         line = ctypes.create_unicode_buffer(subprocess.list2cmdline(argv))
         checked(
@@ -130,11 +144,11 @@ def _create(argv: Sequence[str], stdin: int, output: int, job: Job) -> Any:
             )
         )
     k32.CloseHandle(made.thread)
-    return made.process
+    return made
 
 
 @contextlib.contextmanager
-def _attributes(values: dict[int, Any]) -> Iterator[Any]:
+def _attribute_list(values: dict[int, Any]) -> Iterator[Any]:
     size = Size()
     k32.InitializeProcThreadAttributeList(None, len(values), 0, ctypes.byref(size))  # fails, and tells the size
     room = ctypes.create_string_buffer(size.value)
