@@ -28,6 +28,7 @@ UNHEARD = re.compile(
     "reset (before anything was sent|between two pieces|after 0 bytes)|(connect|send): ConnectionReset"
 )
 CROSSED = 2  # of 16 clients, by chance; a server that reads requests and leaves would cross most of them
+TOLD = 20  # stops between two words of progress
 SHOWN = 3  # lines for one stop; the log has them all
 
 
@@ -123,6 +124,8 @@ def run(place: str, workers: int, times: int, seed: int, log: Path) -> bool:
             print(f"  stop {number} ({stop.how}, {stop.ready} of {workers} ready): {text}", flush=True)
         if len(texts) > SHOWN:
             print(f"  … and {len(texts) - SHOWN} more")
+        if (number + 1) % TOLD == 0:
+            print(f"  {number + 1} of {times} stops, {complaints} with a complaint", flush=True)
         if texts:
             title = f"{place}, {workers} workers, seed {seed}, stop {number}"
             with log.open("a") as file:
