@@ -23,6 +23,9 @@ from reference_server.processes import admit_no_more
 
 # For how long nothing is accepted once the process has no descriptor left for one more connection.
 PAUSE_SECONDS: Final = 1.0
+# A client that was half way in when no more were admitted has so long to say the last word of TCP's handshake. Others
+# hear nothing meanwhile, and ask again after a second.
+HANDSHAKE_SECONDS: Final = 0.01
 
 logger = logging.getLogger("reference_server")
 
@@ -47,8 +50,10 @@ class Acceptor:
             self._thread = threading.Thread(target=self._watch, name="accept", daemon=True)
             self._thread.start()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Adopts what the kernel has accepted already; from then on it refuses. A second call does nothing."""
+        if admit_no_more(self._sock):
+            await asyncio.sleep(HANDSHAKE_SECONDS)
         if self._sock.fileno() == -1:
             return
         if self._thread is None:
@@ -57,7 +62,6 @@ class Acceptor:
             self._waker.close()
             self._thread.join()
             self._wakened.close()
-        admit_no_more(self._sock)
         self._take_all(self._adopt)
         self._sock.close()
 

@@ -236,7 +236,7 @@ class Engine(uvicorn.Server):
 
     async def _close_listener(self) -> None:
         if self._acceptor is not None:
-            self._acceptor.close()
+            await self._acceptor.close()
             await asyncio.sleep(0)  # for what its thread has handed over last
 
     def _close_connections(self) -> None:

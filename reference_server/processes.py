@@ -65,20 +65,25 @@ if sys.platform == "linux":
     SO_ATTACH_FILTER: Final = 26
     DROP_SYN: Final = struct.pack("=" + "HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 2**32 - 1)
 
-    def admit_no_more(sock: socket.socket) -> None:
+    def admit_no_more(sock: socket.socket) -> bool:
         """No connection that begins after this gets into the listening socket's queue, where `close` would reset it.
 
         Closing resets what was queued since the last `accept`; the kernel has no call that does both at once. Here the
-        client is not answered, and is refused when it asks again. Elsewhere nothing can be done, and it is reset.
+        client is not answered, and is refused when it asks again; only handshakes that had begun come to their end.
+        False where nothing can be done, as elsewhere: there it is reset.
         """
         program = ctypes.create_string_buffer(DROP_SYN)
-        with contextlib.suppress(OSError):  # a container may forbid it
-            pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
+        pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
+        try:
             sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+        except OSError:  # a container may forbid it
+            return False
+        return True
 
 else:
 
-    def admit_no_more(sock: socket.socket) -> None: ...
+    def admit_no_more(sock: socket.socket) -> bool:
+        return False
 
 
 if sys.platform == "win32":
