@@ -115,16 +115,21 @@ if sys.platform == "win32":
         return socket.fromshare(base64.b64decode(ticket))
 
     def hand_over(sock: socket.socket, through: socket.socket, pid: int) -> None:
-        through.sendall(ticket(sock, pid).encode() + b"\n")
+        """From here on that process holds the socket, and keeps it open until it has taken it over, or ends."""
+        share = sock.share(pid)
+        through.sendall(len(share).to_bytes(2) + share)
 
     def take_over(through: socket.socket) -> socket.socket:
         """OSError if nothing comes, or if the leader has closed it meanwhile: it is stopping, or gone."""
-        ticket = b""
-        while not ticket.endswith(b"\n"):
-            if not (part := through.recv(1)):
+        return socket.fromshare(_exactly(through, int.from_bytes(_exactly(through, 2))))
+
+    def _exactly(sock: socket.socket, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            if not (part := sock.recv(count - len(data))):
                 raise ConnectionError
-            ticket += part
-        return redeem(ticket.decode())
+            data += part
+        return data
 
     def killed_by_console(code: int) -> bool:
         """0xC000013A, STATUS_CONTROL_C_EXIT: the stop event itself ended a worker that had not begun to serve."""
