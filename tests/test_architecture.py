@@ -15,7 +15,7 @@ import pytest_signalcompat
 PACKAGE = Path(pytest_signalcompat.__file__).parent
 ROOT = PACKAGE.parent
 PLATFORM_FILES = {  # the only ones that may ask which system they run on
-    *("pytest_signalcompat/supervisor/posix.py", "pytest_signalcompat/supervisor/windows.py"),
+    *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("posix", "windows", "starting", "popen_windows")),
     *(f"reference_server/{name}.py" for name in ("lifecycle", "processes", "service", "signals")),
     *(f"reference_server/control/{name}.py" for name in ("__init__", "posix", "windows")),
 }

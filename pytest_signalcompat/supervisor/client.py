@@ -22,6 +22,7 @@ from typing import Any
 
 from ..errors import SpawnError, SupervisorError
 from ..model import Delivery, Exit, Platform, Process, Record, Stop, StopCommand
+from .starting import SCRIPT, Popen, popen
 
 HERE = Path(__file__).parent
 HELLO_LIMIT = 60.0  # seconds; a first Wine process boots its prefix
@@ -54,8 +55,7 @@ class Launcher(Record, frozen=True, kw_only=True):
 def native(containment: str | None = None) -> Launcher:
     """On this system. `containment="session"` forces on Linux what systems without a subreaper use."""
     base = getattr(sys, "_base_executable", None) or sys.executable  # a venv's python.exe is only a launcher
-    script = "windows.py" if sys.platform == "win32" else "posix.py"
-    argv = [base, "-I", "-S", str(HERE / script)]
+    argv = [base, "-I", "-S", str(HERE / SCRIPT)]
     psutil = importlib.util.find_spec("psutil")  # posix.py needs it where there is no exact containment
     if psutil is not None and psutil.origin is not None:
         argv += ["--psutil", str(Path(psutil.origin).parent.parent)]
@@ -68,24 +68,6 @@ def wine(python: str) -> Launcher:
     """In the Windows Python that `python`, an executable of this system, starts (`winelab which`)."""
     script = str(PureWindowsPath("Z:" + str(HERE / "windows.py")))
     return Launcher(name="wine", argv=(python, "-c", OUTER, script), windows_paths=True)
-
-
-if sys.platform == "win32":
-    from .popen_windows import Popen
-
-    popen = Popen
-else:
-    Popen = subprocess.Popen[bytes]
-
-    def popen(argv: tuple[str, ...]) -> Popen:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a terminal's Ctrl-C is not for the supervisor
-            bufsize=0,
-        )
 
 
 class Supervisor:
