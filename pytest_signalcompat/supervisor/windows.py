@@ -211,7 +211,7 @@ class Supervisor:
         self._gone = threading.Event()
         self._command: Job | None = None
         self._command_lock = threading.Lock()
-        self.handlers: dict[str, protocol.Handler] = {
+        self._handlers: dict[str, protocol.Handler] = {
             "clock": protocol.clock,
             "spawn": self._spawn,
             "deliver": self._deliver,
@@ -229,7 +229,7 @@ class Supervisor:
         while data := os.read(0, 65536):
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                protocol.answer(self._channel, self.handlers, line)
+                protocol.answer(self._channel, self._handlers, line)
         self._kill()
 
     def _popen(self, request: dict[str, Any]) -> subprocess.Popen[bytes]:
