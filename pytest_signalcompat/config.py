@@ -208,6 +208,7 @@ def _server(
         problems.append(f"{key}.preset: expected one of {', '.join(presets())}, found {table.preset!r}")
     preset = presets().get(preset_name or "", PresetTable())
     _check_command(key, table, problems)
+    _check_placeholders(key, table, problems)
     _check_ready(key, table.ready, problems)
     marks = Marks(
         started=table.marks.started or preset.marks.started,
@@ -251,24 +252,25 @@ def _check_command(key: str, table: ServerTable, problems: list[str]) -> None:
             f"{key}.command: expected {{port}} in it, or in env: the port is chosen anew for every start;"
             f" found {list(table.command)}"
         )
-    for stop in Stop:
-        command = getattr(table.stop, stop)
-        if command is not None and (not command.command or not all(command.command)):
+    for stop, command in _stops(table.stop).items():
+        if not command.command or not all(command.command):
             problems.append(
                 f"{key}.stop.{stop}.command: expected a program and its arguments, found {list(command.command)}"
             )
-        _check_placeholders(f"{key}.stop.{stop}.command", command.command if command else (), problems)
-    _check_placeholders(f"{key}.command", table.command, problems)
-    for name, value in table.env.items():
-        _check_placeholders(f"{key}.env.{name}", (value,), problems)
 
 
-def _check_placeholders(key: str, texts: tuple[str, ...], problems: list[str]) -> None:
+def _check_placeholders(key: str, table: ServerTable, problems: list[str]) -> None:
+    filled = {
+        "command": table.command,
+        **{f"stop.{stop}.command": command.command for stop, command in _stops(table.stop).items()},
+        **{f"env.{name}": (value,) for name, value in table.env.items()},
+    }
     known = (*PLACEHOLDERS, "env")
-    for word in re.findall(r"\{(\w+)(?::\w+)?\}", " ".join(texts)):
-        near = get_close_matches(word, known, 1, MISSPELT)
-        if near and word not in known:
-            problems.append(f"{key}: expected {{{near[0]}}} or other braces, found {{{word}}}")
+    for name, texts in filled.items():
+        for word in re.findall(r"\{(\w+)(?::\w+)?\}", " ".join(texts)):
+            near = get_close_matches(word, known, 1, MISSPELT)
+            if near and word not in known:
+                problems.append(f"{key}.{name}: expected {{{near[0]}}} or other braces, found {{{word}}}")
 
 
 def _check_regex(key: str, pattern: str | None, problems: list[str]) -> None:
