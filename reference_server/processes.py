@@ -76,7 +76,7 @@ if sys.platform == "linux":
         pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
         try:
             sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
-        except OSError:  # a container may forbid it
+        except OSError:  # a container may forbid it, or the socket is closed
             return False
         return True
 
