@@ -63,7 +63,7 @@ def succeeded(exchange: Exchange) -> bool:
 def became_ready(server: Server, seen: Observation) -> Failure | None:
     if seen.ready is not None:
         return None
-    raised = exceptions(seen.output)
+    raised = exceptions(seen.own_output)
     last = raised[-1] if raised else None
     found = seen.ready_detail or "not ready"
     exit = own_exit(seen)
@@ -94,13 +94,13 @@ def stays_alive(server: Server, seen: Observation) -> Failure | None:
 
 
 def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
-    raised = exceptions(seen.output)
+    raised = exceptions(seen.own_output)
     if raised:
         first = raised[-1]
         found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where or 'an unknown place'}"
     else:
         bad = ("NotImplementedError", "AttributeError", DIRTY[0])
-        line = next((line for line in seen.output if any(word in line.text for word in bad)), None)
+        line = next((line for line in seen.own_output if any(word in line.text for word in bad)), None)
         if line is None:
             return None
         found = line.text.strip()
@@ -110,7 +110,7 @@ def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
 
 
 def _advice(seen: Observation) -> str:
-    text = "\n".join(line.text for line in seen.output)
+    text = "\n".join(line.text for line in seen.own_output)
     if "NotImplementedError" in text and "add_signal_handler" in text:
         return FIX_ADD_SIGNAL_HANDLER
     if "AttributeError" in text and "'signal'" in text:
@@ -191,7 +191,7 @@ def has_evidence(server: Server, seen: Observation) -> Failure | None:
     if seen.delivered is None or exit is None:
         return None  # reported by others
     mark = server.marks.stopped
-    if count(mark, seen.output, since=seen.delivered.at) or any(succeeded(x) for x in in_flight(seen)):
+    if count(mark, seen.own_output, since=seen.delivered.at) or any(succeeded(x) for x in in_flight(seen)):
         return None
     status = describe_status(seen.platform.family, exit.status)
     took = f"exit status {status} {exit.at - seen.delivered.at:.2f} s after {seen.delivered.what}"
@@ -254,7 +254,7 @@ def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
         return None  # has_evidence reports it
     if workers_ran(server, seen) is not None:
         return None  # there were fewer workers to stop
-    number = count(server.marks.stopped, seen.output, since=seen.delivered.at)
+    number = count(server.marks.stopped, seen.own_output, since=seen.delivered.at)
     if number == server.workers:
         return None
     return Failure(
@@ -404,7 +404,7 @@ def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
 def clean_output(server: Server, seen: Observation) -> Failure | None:
     if seen.delivered is None:
         return None
-    after = [line for line in seen.output if line.at >= seen.delivered.at]
+    after = [line for line in seen.own_output if line.at >= seen.delivered.at]
     dirty = next((line for line in after if any(word in line.text for word in DIRTY)), None)
     if dirty is None:
         return None

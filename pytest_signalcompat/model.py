@@ -231,6 +231,11 @@ class Observation(Record):
         """The first stop request."""
         return self.deliveries[0] if self.deliveries else None
 
+    @property
+    def own_output(self) -> tuple[Line, ...]:
+        """Without what came after the end by force: multiprocessing's resource tracker complains of what that left."""
+        return tuple(line for line in self.output if self.killed is None or line.at < self.killed)
+
 
 # ---------------------------------------------------------------- what was concluded
 

@@ -289,6 +289,7 @@ def rows() -> list[Row]:
         (clean, "nothing", {}, SERVER, MET),
         (clean, "a traceback after the stop", {"output": said(*TRACEBACK)}, SERVER, NOT_MET),
         (clean, "a traceback before the stop", {"output": said(*TRACEBACK, at=0.5)}, SERVER, MET),
+        (clean, "a traceback after the end by force", {**KILLED, "output": said(*TRACEBACK, at=6.1)}, SERVER, MET),
         (clean, "a pending task", {"output": said("Task was destroyed but it is pending!")}, SERVER, NOT_MET),
         (clean, "never awaited", {"output": said("coroutine 'close' was never awaited")}, SERVER, NOT_MET),
     ]

@@ -42,6 +42,14 @@ threading.Thread(target=time.sleep, args=(300,)).start()
 print("ready", flush=True)
 ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)  # exit: of this thread alone
 """
+SEMAPHORE = """
+import multiprocessing, subprocess, sys, time
+lock = multiprocessing.get_context("spawn").Lock()
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], pass_fds=[
+    multiprocessing.resource_tracker._resource_tracker._fd])  # a worker holds the tracker's pipe too
+print(lock._semlock.name, flush=True)
+time.sleep(300)
+"""
 
 
 @pytest.fixture(params=[pytest.param("subreaper", marks=pytest.mark.linux), "session"])
@@ -235,3 +243,20 @@ async def test_a_supervisor_that_is_asked_to_end_takes_its_tree_with_it(place: L
         os.kill(supervisor._process.pid, getattr(signal, name))
         assert (await supervisor.exit).status == -signal.SIGKILL
         assert_none_left(token)
+
+
+@pytest.mark.parametrize("how", ["kill", "end of input"])
+@in_loop
+async def test_what_multiprocessing_would_clean_up_after_its_processes_it_still_does(place: Launcher, how: str) -> None:
+    import _multiprocessing
+
+    async with supervised(place) as supervisor:
+        await supervisor.spawn(python(supervisor, "-c", SEMAPHORE), None, {})
+        name = (await said(supervisor, r"/mp-\S+\n")).group().strip()
+        assert any("resource_tracker" in process.name for process in await supervisor.tree())
+        if how == "kill":
+            begun = await supervisor.kill()
+            assert await supervisor.gone - begun < 1  # none had to be killed for taking its time
+            assert await supervisor.tree() == ()
+    with pytest.raises(FileNotFoundError):
+        _multiprocessing.sem_unlink(name)

@@ -40,6 +40,10 @@ LEAVE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # sent to this process: 
 PR_SET_CHILD_SUBREAPER = 36
 POLL = 0.02  # seconds; only the session containment polls: nothing tells it of an exit it is not the parent of
 KILL_LIMIT = 5.0  # seconds; a process in uninterruptible sleep does not die
+# multiprocessing (and loky, made after it) has a process that unlinks the named semaphores and shared memory of its
+# users once all of them have ended, however: it reads a pipe that they hold. Killed with them, it leaves those behind.
+CLEANER = "resource_tracker import main"  # in its command line: Lib/multiprocessing/resource_tracker.py
+CLEANER_LIMIT = 1.0  # seconds for it, from the first kill
 TREE_VARIABLE = "SIGNALCOMPAT_TREE"
 
 NOBODY = -1  # in place of a pid
@@ -53,8 +57,8 @@ class Containment(Protocol):
     def members(self, leader: int, command: int = NOBODY) -> list[Member]:
         """The leader and all its descendants that run, without a stop command and what that started."""
 
-    def kill(self, leader: int) -> None:
-        """One round of SIGKILL; the caller repeats it until nothing is left."""
+    def kill(self, leader: int, sparing: bool) -> None:
+        """One round of SIGKILL, `sparing` cleaners or not; the caller repeats it until nothing is left."""
 
     def empty(self, leader: int, no_children: bool) -> bool:
         """Whether the tree is gone, given whether waitpid said ECHILD."""
@@ -91,15 +95,21 @@ class Subreaper:
             if command in (pid, session):
                 continue
             queue += children.get(pid, ())
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-                found.append((pid, file.read(300).replace(b"\0", b" ").decode("utf-8", "replace").strip()))
+            with contextlib.suppress(OSError):
+                found.append((pid, self._command_line(pid)))
         return found
 
-    def kill(self, leader: int) -> None:
+    @staticmethod
+    def _command_line(pid: int) -> str:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(300).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+
+    def kill(self, leader: int, sparing: bool) -> None:
         # Parents first: their children then become ours, and a parent that respawns is dead before its children.
         for pid, _ in self._table().get(os.getpid(), ()):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                if not sparing or CLEANER not in self._command_line(pid):
+                    os.kill(pid, signal.SIGKILL)
 
     def empty(self, leader: int, no_children: bool) -> bool:
         return no_children
@@ -138,16 +148,19 @@ class Session:
         for process in self._processes(leader):
             with contextlib.suppress(self._psutil.Error, OSError):
                 if process.pid not in besides and os.getsid(process.pid) != command:
-                    line: list[str] = []
-                    with contextlib.suppress(self._psutil.ZombieProcess):  # or it is one whose first thread has ended
-                        line = process.cmdline()
-                    found.append((process.pid, " ".join(line)[:300]))
+                    found.append((process.pid, self._command_line(process)))
         return found
 
-    def kill(self, leader: int) -> None:
+    def _command_line(self, process: Any) -> str:
+        with contextlib.suppress(self._psutil.ZombieProcess):  # or it is one whose first thread has ended
+            return " ".join(process.cmdline())[:300]
+        return ""
+
+    def kill(self, leader: int, sparing: bool) -> None:
         for process in self._processes(leader):
             with contextlib.suppress(self._psutil.Error, OSError):
-                process.kill()
+                if not sparing or CLEANER not in self._command_line(process):
+                    process.kill()
 
     def empty(self, leader: int, no_children: bool) -> bool:
         return no_children and not self._processes(leader)
@@ -368,13 +381,13 @@ class Supervisor:
     def _kill(self, leaving: bool = False) -> dict[str, int]:
         """Kills the tree; on leaving also a stop command, which may run before the server and after it."""
         at = time.perf_counter_ns()
-        limit = time.monotonic() + KILL_LIMIT
+        begun = time.monotonic()
         leader = self._server.pid if self._server else NOBODY
-        while time.monotonic() < limit:
+        while (passed := time.monotonic() - begun) < KILL_LIMIT:
             none_left = self._reap()
             if self._containment.empty(leader, none_left) if leaving else self._gone or self._server is None:
                 break
-            self._containment.kill(leader)
+            self._containment.kill(leader, sparing=passed < CLEANER_LIMIT)
             time.sleep(0.001)  # death by SIGKILL is not at once; the next round sees it
         return {"at": at}
 
