@@ -517,6 +517,26 @@ def test_a_directory_of_others_is_not_used(tmp_path: Path, monkeypatch: pytest.M
         Channel(control.default_address(1))
 
 
+def test_what_killed_servers_left_is_removed_by_the_next(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform == "win32":
+        monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    else:
+        from reference_server.control import posix as platform
+
+        monkeypatch.setattr(platform, "_directory", lambda: Path(address).parent)
+    running = Open(control.default_address(1))
+    with running.channel:
+        key = control.key_path(control.default_address(2))
+        left = [key] if sys.platform == "win32" else [key, Path(control.default_address(2))]
+        for path in left:
+            path.touch(0o600)
+        with Channel(control.default_address(3)):
+            assert not any(path.exists() for path in left)
+            assert client.call(running.address, "status") == EXIT_OK
+
+
 def test_many_starting_at_once_only_one_gets_the_address(address: str) -> None:
     got: list[Channel] = []
     refused: list[str] = []

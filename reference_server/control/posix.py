@@ -17,6 +17,7 @@ import selectors
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,30 @@ def _make_private(directory: Path) -> None:
         raise ControlError(f"control directory {directory}: expected a directory of this user alone, of mode 0700")
 
 
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Nobody else claims an address in it or removes one from it."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _remove_what_was_left(directory: Path) -> None:
+    """Key and socket of servers that were ended by force: nobody holds the lock any more."""
+    for path in directory.glob("*.sock.key"):
+        with contextlib.suppress(OSError):
+            file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.with_suffix("").unlink(missing_ok=True)
+                path.unlink()
+            finally:
+                os.close(file)
+
+
 class Claim:
     """The key file, with a new key in it, locked as long as this process lives."""
 
@@ -71,7 +96,11 @@ class Claim:
         try:
             if self._path.parent == _directory():
                 _make_private(self._path.parent)
-            self._file = self._lock(address)
+                with _alone(self._path.parent):
+                    _remove_what_was_left(self._path.parent)
+                    self._file = self._lock(address)
+            else:
+                self._file = self._lock(address)
         except OSError as error:
             raise cannot("make key file", self._path, error) from None
         self.key = new_key()

@@ -84,6 +84,13 @@ def _only_for_me() -> Any:
     return attributes
 
 
+def _remove_what_was_left(directory: Path) -> None:
+    """The keys of servers that were ended by force. That of a server that runs cannot be removed: it is open."""
+    for path in directory.glob("*.key"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 class Claim:
     """The key file, with a new key in it, held open for as long as this process lives."""
 
@@ -91,6 +98,7 @@ class Claim:
         self._path = key_path(address)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_what_was_left(self._path.parent)
             self._path.unlink(missing_ok=True)  # an old file would keep its old access list
             with _os_errors():
                 handle: Any = win32file.CreateFile(
