@@ -381,6 +381,7 @@ class LiveServer:
             processes=self._processes,
             output=tuple(self._log.lines),
             dropped=self._supervisor.dropped,
+            dropped_until=self._since(self._supervisor.dropped_until),
             exit=Exit(at=exited.at - self._origin, status=exited.status) if exited else None,
             gone=self._gone,
             survivors=self._survivors,
@@ -389,12 +390,11 @@ class LiveServer:
             notes=tuple(self.notes),
         )
 
+    def _since(self, at: float | None) -> float | None:
+        return None if at is None else at - self._origin
+
     def _fact(self, running: Running) -> Exchange:
-        steps = running.steps
-
-        def since(at: float | None) -> float | None:
-            return None if at is None else at - self._origin
-
+        steps, since = running.steps, self._since
         return Exchange(
             name=running.name,
             method=running.method,
@@ -408,6 +408,7 @@ class LiveServer:
             status=steps.status,
             received=steps.received,
             keep_alive=steps.keep_alive,
+            framed=steps.framed,
             detail=steps.detail,
         )
 

@@ -165,8 +165,9 @@ ExchangeEnd = Literal["complete", "truncated", "closed", "reset", "refused", "op
 class Exchange(Record):
     """One HTTP request, from the first byte to its end.
 
-    `complete`: the whole response by its own framing. `truncated`: cut after the response began. `closed` and `reset`:
-    ended without a byte of response. `refused`: no connection. `open`: unanswered when the observation ended.
+    `complete`: the whole response by its own framing; if it has none (not `framed`), ended as a cut one ends, too.
+    `truncated`: cut after the response began. `closed` and `reset`: ended without a byte of response. `refused`: no
+    connection. `open`: unanswered when the observation ended.
     """
 
     name: str
@@ -181,6 +182,7 @@ class Exchange(Record):
     status: int | None = None
     received: int = 0
     keep_alive: bool = False
+    framed: bool = True
     detail: str = ""
 
 
@@ -219,6 +221,7 @@ class Observation(Record):
     processes: tuple[Process, ...] = ()  # the tree just before the stop request
     output: tuple[Line, ...] = ()
     dropped: int = 0  # bytes of output that were read but not kept
+    dropped_until: float | None = None  # when the last of them came
     exit: Exit | None = None
     gone: float | None = None  # when the tree was empty
     survivors: tuple[Process, ...] = ()

@@ -52,15 +52,27 @@ class Log:
 
 
 def clean(line: bytes) -> str:
-    return ANSI.sub("", line.decode("utf-8", "replace").rstrip("\r"))
+    """As UTF-8, or else in the encoding that a Windows Python without UTF-8 mode writes to pipes in the West."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        text = line.decode("cp1252", "replace")
+    return ANSI.sub("", text.rstrip("\r"))
+
+
+def marked(mark: str | None, lines: Iterable[Line], since: float | None = None) -> list[list[str]]:
+    """The mark as it was written, by line, from a moment on. A line may hold those of several processes: `print` with
+    unbuffered output writes the end of a line by itself."""
+    if mark is None:
+        return []
+    recent = (line.text for line in lines if since is None or line.at >= since)
+    found = ([match.group() for match in re.finditer(mark, text)] for text in recent)
+    return [marks for marks in found if marks]
 
 
 def count(mark: str | None, lines: Iterable[Line], since: float | None = None) -> int:
     """How many lines have the mark, from a moment on."""
-    if mark is None:
-        return 0
-    pattern = re.compile(mark)
-    return sum(1 for line in lines if (since is None or line.at >= since) and pattern.search(line.text))
+    return len(marked(mark, lines, since))
 
 
 def exceptions(lines: Iterable[Line]) -> list[Raised]:

@@ -31,6 +31,7 @@ class Steps:
     body: bytearray = field(default_factory=bytearray)
     received: int = 0
     keep_alive: bool = False
+    framed: bool = True
     detail: str = ""
 
 
@@ -94,6 +95,7 @@ class Connection:
                 event = await self._next_event()
                 if isinstance(event, h11.Response):
                     steps.answered, steps.status = time.perf_counter(), event.status_code
+                    steps.framed = _framed(event)
                 elif isinstance(event, h11.Data):
                     steps.received += len(event.data)
                     if len(steps.body) < READ_SIZE:
@@ -123,3 +125,9 @@ class Connection:
         with contextlib.suppress(OSError):
             while await self._reader.read(READ_SIZE):
                 pass
+
+
+def _framed(response: h11.Response) -> bool:
+    """Whether the response says where it ends, by other means than closing the connection (RFC 9112, section 6.3)."""
+    names = {name for name, _ in response.headers}
+    return response.status_code in (204, 304) or bool(names & {b"content-length", b"transfer-encoding"})

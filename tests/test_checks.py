@@ -60,8 +60,8 @@ SERVER = Server(
 )
 
 
-def asked(stop: Stop = Stop.TERMINATE, at: float = 1.0, what: str = "SIGTERM") -> Delivery:
-    return Delivery(stop=stop, what=what, reach="leader", at=at)
+def asked(stop: Stop = Stop.TERMINATE, at: float = 1.0, what: str = "SIGTERM", reach: str = "leader") -> Delivery:
+    return Delivery(stop=stop, what=what, reach=reach, at=at)
 
 
 def request(**changes: object) -> Exchange:
@@ -131,9 +131,17 @@ def rows() -> list[Row]:
     completed, stream, idle = checks.request_completed, checks.stream_was_open, checks.idle_was_open
     silence, limit, clean = checks.no_silence, checks.cut_at_the_limit, checks.clean_output
     windows: dict[str, Any] = {"platform": WINDOWS, "deliveries": (asked(what="CTRL_BREAK_EVENT"),)}
+    cut = (request(end="closed", status=None),)
+    cut_late = (request(end="closed", status=None, ended=3.0),)
     no_mark = server(marks=Marks())
     two = server(workers=2)
+    by_pid = server(workers=2, marks=Marks(stopped=r"stopped pid=\d+"))
     pair = (Process(pid=1, name="a"), Process(pid=2, name="b"))
+    leader: dict[str, Any] = {
+        "processes": pair,
+        "deliveries": (asked(what="CTRL_BREAK_EVENT", reach="console"),),
+    }
+    trio = (*pair, Process(pid=3, name="c"))
     both = said("stopped pid=2", "stopped pid=3")
     one_early = both[:1] + said("stopped", at=0.5)
     opened = request(name="stream", path="/stream", end="truncated", answered=0.6)
@@ -153,6 +161,14 @@ def rows() -> list[Row]:
         (errors, "nothing said", {}, SERVER, MET),
         (errors, "a traceback", {"output": said(*TRACEBACK)}, SERVER, NOT_MET),
         (errors, "an error's name in a log line", {"output": said("NotImplementedError: signals")}, SERVER, NOT_MET),
+        (
+            errors,
+            "an error in a log line",
+            {"output": said("ERROR cannot start: AttributeError('x')")},
+            SERVER,
+            NOT_MET,
+        ),
+        (errors, "a deprecation", {"output": said("FutureWarning: will raise AttributeError in 3")}, SERVER, MET),
         (checks.was_asked, "asked", {}, SERVER, MET),
         (checks.was_asked, "gone before", UNASKED, SERVER, NOT_MET),
         (checks.was_asked, "not delivered", {"deliveries": (), "exit": None}, SERVER, NOT_MET),
@@ -206,6 +222,7 @@ def rows() -> list[Row]:
         (evidence, "no mark seen", {"output": ()}, SERVER, NOT_MET),
         (evidence, "a response in its place", {"output": (), "exchanges": (request(),)}, SERVER, MET),
         (evidence, "a response, no mark declared", {"output": (), "exchanges": (request(),)}, no_mark, MET),
+        (evidence, "one without framing", {"output": (), "exchanges": (request(framed=False),)}, SERVER, NOT_MET),
         (evidence, "an error is no evidence", {"output": (), "exchanges": (request(status=500),)}, SERVER, NOT_MET),
         (
             *(evidence, "a response before the stop is none", {"output": (), "exchanges": (request(ended=0.9),)}),
@@ -215,6 +232,9 @@ def rows() -> list[Row]:
         (evidence, "still running", HANGING, SERVER, MET),
         (evidence, "killed at the end of the grace", {**KILLED, "output": ()}, SERVER, MET),
         (design, "0 without a sign", {"output": ()}, SERVER, MET),
+        (design, "0 without a sign, of one that was asked alone", {**windows, "output": ()}, SERVER, MET),
+        (design, "0 of a leader of several that were asked", {**windows, **leader, "output": ()}, SERVER, NOT_MET),
+        (design, "0 of such a leader, with a mark", {**windows, **leader}, SERVER, MET),
         (design, "a mark and another status", {"exit": Exit(at=2.0, status=143)}, SERVER, MET),
         (design, "another status without the mark", {"output": (), "exit": Exit(at=2.0, status=-15)}, SERVER, NOT_MET),
         (
@@ -236,12 +256,17 @@ def rows() -> list[Row]:
         (workers, "one of two, of which one never ran", {}, two, MET),
         (workers, "one before the stop", {"processes": pair, "output": one_early}, two, NOT_MET),
         (workers, "more than there are", {"output": both}, SERVER, NOT_MET),
-        (workers, "no mark declared", {"output": ()}, no_mark, MET),
+        (workers, "no mark declared", {"output": ()}, no_mark, UNPROVEN),
+        (workers, "no mark declared, killed", KILLED, no_mark, MET),
+        (workers, "each twice", {"processes": trio, "output": both + both}, by_pid, MET),
+        (workers, "one of them twice", {"processes": trio, "output": both[:1] * 2}, by_pid, NOT_MET),
+        (workers, "both on a line", {"processes": trio, "output": said("stopped pid=2stopped pid=3")}, by_pid, MET),
         (ran, "two", {"processes": pair}, two, MET),
         (ran, "one of two", {}, two, UNPROVEN),
         (completed, "in flight and answered", {"exchanges": (request(),)}, SERVER, MET),
         (completed, "cut", {"exchanges": (request(end="truncated"),)}, SERVER, NOT_MET),
         (completed, "500", {"exchanges": (request(status=500),)}, SERVER, NOT_MET),
+        (completed, "without framing", {"exchanges": (request(framed=False),)}, SERVER, UNPROVEN),
         (completed, "unanswered", {"exchanges": (request(end="open", status=None, ended=None),)}, SERVER, NOT_MET),
         (completed, "answered before the delivery", {"exchanges": (request(ended=0.99),)}, SERVER, UNPROVEN),
         (completed, "answered at the delivery", {"exchanges": (request(ended=1.0),)}, SERVER, UNPROVEN),
@@ -265,12 +290,13 @@ def rows() -> list[Row]:
             MET,
         ),
         (silence, "answered within 1 s", {"exchanges": (newcomer(ended=2.19),)}, SERVER, MET),
-        (silence, "answered after 2 s", {"exchanges": (newcomer(ended=3.2),)}, SERVER, NOT_MET),
+        (silence, "answered after 2 s", {"exchanges": (newcomer(answered=3.2, ended=3.2),)}, SERVER, NOT_MET),
+        (silence, "answered at once, for long", {"exchanges": (newcomer(ended=3.2),)}, SERVER, MET),
         (
             *(
                 silence,
                 "open until the kill",
-                {**HANGING, "exchanges": (newcomer(end="open", status=None, ended=None),)},
+                {**HANGING, "exchanges": (newcomer(end="open", status=None, answered=None, ended=None),)},
             ),
             *(SERVER, NOT_MET),
         ),
@@ -282,6 +308,10 @@ def rows() -> list[Row]:
         (limit, "5 s after it", {"exit": Exit(at=8.0, status=0)}, SERVER, MET),
         (limit, "more than 5 s after it", {"exit": Exit(at=8.01, status=0)}, SERVER, NOT_MET),
         (limit, "cut before it", {"exchanges": (request(end="closed", status=None),)}, SERVER, NOT_MET),
+        (limit, "cut at once, gone at it", {"exit": Exit(at=3.0, status=0), "exchanges": cut}, SERVER, NOT_MET),
+        (limit, "cut at it", {"exit": Exit(at=3.2, status=0), "exchanges": cut_late}, SERVER, MET),
+        (limit, "refused at once", {"exchanges": (request(status=503),)}, SERVER, NOT_MET),
+        (limit, "timed out by itself", {"exchanges": (request(status=408),)}, SERVER, UNPROVEN),
         (limit, "answered before the stop", {"exchanges": (request(status=404, ended=0.6),)}, SERVER, UNPROVEN),
         (limit, "answered long before it", {"exchanges": (request(),)}, SERVER, UNPROVEN),
         (limit, "killed", KILLED, SERVER, MET),
@@ -290,6 +320,8 @@ def rows() -> list[Row]:
         (clean, "a traceback after the stop", {"output": said(*TRACEBACK)}, SERVER, NOT_MET),
         (clean, "a traceback before the stop", {"output": said(*TRACEBACK, at=0.5)}, SERVER, MET),
         (clean, "a traceback after the end by force", {**KILLED, "output": said(*TRACEBACK, at=6.1)}, SERVER, MET),
+        (clean, "not all kept", {"dropped": 9, "dropped_until": 1.5}, SERVER, UNPROVEN),
+        (clean, "not all kept of what came before the stop", {"dropped": 9, "dropped_until": 0.9}, SERVER, MET),
         (clean, "a pending task", {"output": said("Task was destroyed but it is pending!")}, SERVER, NOT_MET),
         (clean, "never awaited", {"output": said("coroutine 'close' was never awaited")}, SERVER, NOT_MET),
     ]

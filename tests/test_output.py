@@ -47,7 +47,9 @@ def test_characters_may_be_cut_between_two_pieces() -> None:
         (b"\x1b[2K\x1b[?25lready", "ready"),
         (b"from Windows\r", "from Windows"),
         (b"", ""),
-        (b"\xff\xfe bytes", "\ufffd\ufffd bytes"),
+        ("fährt herunter".encode(), "fährt herunter"),
+        ("fährt herunter".encode("cp1252"), "fährt herunter"),
+        (b"\xff\x81 bytes", "\u00ff\ufffd bytes"),
     ],
 )
 def test_a_line_is_kept_without_colours_and_carriage_return(raw: bytes, text: str) -> None:

@@ -377,8 +377,8 @@ def test_a_failure_of_time_only_is_run_again_alone_and_said(run: Run, project: C
     assert result.parseoutcomes() == {"passed": 1, "failed": 1, "deselected": len(CATALOGUE) + 7}
     result.stdout.fnmatch_lines(
         [
-            "  note      it was too late beside others, so it was run again alone; this is that second run",
-            "late api X005 late: too late beside others, passed when run again alone",
+            "  note      the first run was too late, so it was run again alone; this is that second run",
+            "late api X005 late: too late at first, passed when run again alone",
         ]
     )
 

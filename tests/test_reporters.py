@@ -47,7 +47,7 @@ SC203 quit-idle: still running 5 s after SIGQUIT
   required  asked to quit while idle, it is gone in time
   expected  exit within 5 s
   found     still running 5 s after SIGQUIT
-  note      it was too late beside others, so it was run again alone; this is that second run"""
+  note      the first run was too late, so it was run again alone; this is that second run"""
 
 EXPLAINED_ERROR = """\
 SC803 clean-output: stop.terminate.command of server 'api' exited with status 3; expected: status 0
@@ -130,7 +130,7 @@ SC803  clean-output               MUST    ERROR"""
 REMARKS = """\
 UNPROVEN api SC202 interrupt-idle: exit status 0 0.10 s after SIGINT; expected a sign that the shutdown code ran
 WEAK api SC203 quit-idle: still running 5 s after SIGQUIT; expected exit within 5 s
-late other SC201 terminate-idle: too late beside others, passed when run again alone
+late other SC201 terminate-idle: too late at first, passed when run again alone
 - SC401 endless-stream-is-bounded not tested: declare routes.stream (api, other)"""
 
 

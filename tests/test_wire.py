@@ -89,6 +89,7 @@ def test_how_an_exchange_ends(behave: Behaviour, end: str, status: int | None, r
         async with serving(behave) as port:
             steps = await get(port)
         assert (steps.end, steps.status, steps.received) == (end, status, received), steps.detail
+        assert steps.framed == (bytes(steps.body) != b"old")
         assert steps.ended is not None
         assert (steps.answered is None) == (status is None)
         assert steps.answered is None or steps.begun < steps.answered <= steps.ended

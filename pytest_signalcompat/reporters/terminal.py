@@ -39,7 +39,7 @@ def explain(result: Result) -> str:
     lines += [f"  fix       {fix}" for fix in fixes]
     lines += [f"  note      {note}" for note in seen.notes] if seen else []
     if result.attempt > 1:
-        lines.append("  note      it was too late beside others, so it was run again alone; this is that second run")
+        lines.append("  note      the first run was too late, so it was run again alone; this is that second run")
     if result.reason:
         lines += ["  reason    " + result.reason.strip().replace("\n", "\n            ")]
     return "\n".join(lines + (_last_output(seen) if seen else []))
@@ -129,6 +129,6 @@ def remarks(matrix: Matrix) -> list[str]:
             lines.append(in_a_line(result))
         elif result.outcome is Outcome.PASS and result.attempt > 1:
             lines.append(
-                f"late {result.server} {result.code} {result.slug}: too late beside others, passed when run again alone"
+                f"late {result.server} {result.code} {result.slug}: too late at first, passed when run again alone"
             )
     return lines + [f"- {what} ({', '.join(servers)})" for what, servers in untested.items()]

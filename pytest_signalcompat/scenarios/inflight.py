@@ -8,8 +8,8 @@ from ..model import Level, Scenario, Stop
 from .common import begin_load, lasting, left
 
 DRAINING = 2.5  # seconds a request keeps the server draining while others come
-ATTEMPTS = 10  # new connections while it drains
-PAUSE = 0.25  # seconds between them
+PAUSE = 0.25  # seconds between new connections, until it has left
+ATTEMPTS = 200  # at most
 
 
 async def request_in_flight(live: LiveServer) -> None:
@@ -27,8 +27,10 @@ async def connect_while_draining(live: LiveServer) -> None:
     request = await begin_load(live, lasting(live.server, drain))
     await live.stop()
     for number in range(1, ATTEMPTS + 1):
-        if live.exited:
+        if live.exited or number * PAUSE > live.server.grace:
             break
+        if number * PAUSE > drain:
+            request.release.set()
         live.begin(f"new connection {number}", live.server.ready.http or "/")
         await live.pause(PAUSE)
     request.release.set()

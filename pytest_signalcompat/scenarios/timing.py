@@ -32,7 +32,13 @@ SC701 = Scenario(
     requirement="a request longer than the declared drain limit is cut at that limit, and the server leaves",
     why="One stuck request must not turn a stop into a kill.",
     act=overlong_request,
-    checks=(checks.was_asked, checks.exits_within(), checks.cut_at_the_limit, checks.nothing_left),
+    checks=(
+        checks.was_asked,
+        checks.exits_within(),
+        checks.ends_by_itself,
+        checks.cut_at_the_limit,
+        checks.nothing_left,
+    ),
     needs=("drain", "slow or post"),
     stops=(Stop.TERMINATE,),
 )

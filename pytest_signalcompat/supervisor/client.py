@@ -83,6 +83,7 @@ class Supervisor:
         self.pid: int | None = None  # the leader's
         self.output: list[tuple[float, bytes]] = []
         self.dropped = 0
+        self.dropped_until: float | None = None
         self.on_output: Callable[[], None] = lambda: None
         loop = asyncio.get_running_loop()
         self.exit: asyncio.Future[Exit] = loop.create_future()
@@ -161,6 +162,7 @@ class Supervisor:
         """Appends the output that was held back once the budget was spent."""
         rest = await self._ask("output")
         self.dropped = rest["dropped"]
+        self.dropped_until = None if rest["until"] is None else self._seconds(rest["until"])
         self.output += [(self._seconds(at), text.encode("latin-1")) for at, text in rest["chunks"]]
 
     async def kill(self) -> float:

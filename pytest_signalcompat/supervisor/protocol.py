@@ -7,7 +7,7 @@ The client asks (`id` is echoed in the answer, which has `ok` or `error`):
   {"id": 4, "do": "run", "argv": [...], "cwd": S|null, "env": {...}, "timeout": SECONDS}
                                                     ok: {"status": N|null, "output": S, "at": NS, "ended": NS}
   {"id": 5, "do": "tree"}                                         ok: [{"pid": N, "name": S}, …] without the supervisor
-  {"id": 6, "do": "output"}                                       ok: {"dropped": BYTES, "chunks": [[NS, TEXT], …]}
+  {"id": 6, "do": "output"}                  ok: {"dropped": BYTES, "until": NS|null, "chunks": [[NS, TEXT], …]}
   {"id": 7, "do": "kill"}                                         ok: {"at": NS}
 The supervisor tells, unasked:
   {"event": "hello", …}       once, first: what this platform is and can send (`Platform` in model.py)
@@ -66,6 +66,7 @@ class Output:
         self._ring: deque[tuple[int, bytes]] = deque()
         self._kept = 0
         self._dropped = 0
+        self._dropped_until: int | None = None
         self._lock = threading.Lock()
 
     def add(self, data: bytes) -> None:
@@ -78,14 +79,14 @@ class Output:
             self._ring.append((at, data))
             self._kept += len(data)
             while self._kept > RING and len(self._ring) > 1:
-                lost = len(self._ring.popleft()[1])
-                self._kept -= lost
-                self._dropped += lost
+                self._dropped_until, lost = self._ring.popleft()
+                self._kept -= len(lost)
+                self._dropped += len(lost)
 
     def rest(self) -> dict[str, Any]:
         with self._lock:
             chunks = [[at, data.decode("latin-1")] for at, data in self._ring]
-            return {"dropped": self._dropped, "chunks": chunks}
+            return {"dropped": self._dropped, "until": self._dropped_until, "chunks": chunks}
 
 
 def answer(channel: Channel, handlers: dict[str, Handler], line: bytes) -> None:

@@ -9,6 +9,7 @@ import sys
 from aiohttp import web
 
 EVENT_EVERY = 0.1
+CLEANUP = 0.3  # as in asgi_app.py
 DRAIN = 2.0  # aiohttp's own default is 60 s
 
 
@@ -44,6 +45,7 @@ async def predict(request):
 
 
 async def say_stopped(app):
+    await asyncio.sleep(CLEANUP)
     print("aiohttp_app: cleanup done", flush=True)
 
 

@@ -1,7 +1,8 @@
 """The matrix's ASGI application: the routes of the test contract, standard library only.
 
 Silent, unless SAY_STOPPED=1 is in the environment: then its lifespan shutdown prints a line, for servers
-whose own output does not tell a graceful stop from another.
+whose own output does not tell a graceful stop from another. It takes a moment for its clean-up, as closing pools does:
+whether a server waits for that must not be a matter of luck.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import os
 from urllib.parse import parse_qs
 
 EVENT_EVERY = 0.1
+CLEANUP = 0.3
 SAY_STOPPED = os.environ.get("SAY_STOPPED") == "1"
 
 
@@ -25,6 +27,8 @@ async def lifespan(receive, send):
     while True:
         message = await receive()
         stopping = message["type"] == "lifespan.shutdown"
+        if stopping:
+            await asyncio.sleep(CLEANUP)
         if stopping and SAY_STOPPED:
             print("asgi_app: shutdown done", flush=True)
         await send({"type": f"{message['type']}.complete"})

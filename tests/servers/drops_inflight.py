@@ -1,7 +1,7 @@
 """Closes the connections of requests in flight and waits for their handlers only (gunicorn, issue 2529).
 
-posix: SC301
-windows: SC301
+posix: SC301 SC701
+windows: SC301 SC701
 """
 
 from _base import Server, main
