@@ -212,8 +212,9 @@ def has_evidence(server: Server, seen: Observation) -> Failure | None:
     return Failure(
         check="evidence",
         expected=f"a line like '{mark}' after the stop request",
-        actual=f"{took}, without it",
+        actual=f"{took}, without it{' in what could be kept of the output' if _output_lost(seen) else ''}",
         fix=FIX_HANDLER,
+        inconclusive=_output_lost(seen),
     )
 
 
@@ -279,6 +280,7 @@ def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
         return None
     return Failure(
         check="every worker stopped",
+        inconclusive=number < server.workers and _output_lost(seen),
         expected=f"{server.workers} lines like '{mark}', one from each worker",
         actual=f"{number} line{'' if number == 1 else 's'} to say that a worker stopped, of {server.workers}",
         fix="let the leader ask each worker to stop and wait until it has",
@@ -449,7 +451,7 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
         return None
     after = [line for line in seen.own_output if line.at >= seen.delivered.at]
     dirty = next((line for line in after if any(word in line.text for word in DIRTY)), None)
-    if dirty is None and seen.dropped_until is not None and seen.dropped_until >= seen.delivered.at:
+    if dirty is None and _output_lost(seen):
         return Failure(
             check="clean output",
             expected="output after the stop request that can be read to the end",
@@ -468,6 +470,11 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
         actual=found,
         fix="end what was started before the event loop does: cancel tasks and await them, close what is open",
     )
+
+
+def _output_lost(seen: Observation) -> bool:
+    """Whether there was more of it after the stop request than could be kept."""
+    return seen.delivered is not None and seen.dropped_until is not None and seen.dropped_until >= seen.delivered.at
 
 
 def _named(name: str, seen: Observation) -> Exchange | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_signalcompat.engine import Engine
-from pytest_signalcompat.model import Outcome, Result, Scenario, Server, Stop, StopCommand
+from pytest_signalcompat.model import Marks, Outcome, Ready, Result, Scenario, Server, Stop, StopCommand
 from pytest_signalcompat.reporters.terminal import explain
 from pytest_signalcompat.scenarios import CATALOGUE
 
@@ -62,6 +62,15 @@ def test_a_hard_kill_never_passes(scenario: Scenario, engine: Engine, describe: 
     if result.outcome is Outcome.UNSUPPORTED:
         pytest.skip(result.reason)
     assert result.outcome in BAD, explain(result)
+
+
+def test_a_ready_line_is_found_behind_however_much_output(engine: Engine, describe: Callable[..., Server]) -> None:
+    talks = "import time; print(('x' * 99 + chr(10)) * 15_000, 'ready', sep='', flush=True); time.sleep(300)"
+    server = describe("good", command=("{python}", "-c", talks), ready=Ready(log="^ready"), marks=Marks())
+    result = engine.submit(server, CATALOGUE[0]).result()
+    assert result.outcome is Outcome.PASS, explain(result)
+    assert result.observation is not None
+    assert result.observation.dropped > 0
 
 
 def test_a_held_back_body_is_in_flight_too(engine: Engine, describe: Callable[..., Server]) -> None:

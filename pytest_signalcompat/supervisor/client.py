@@ -158,12 +158,16 @@ class Supervisor:
         """The leader and all its descendants that run."""
         return tuple(Process(**entry) for entry in await self._ask("tree"))
 
-    async def fetch_rest(self) -> None:
-        """Appends the output that was held back once the budget was spent."""
+    async def held_back(self) -> list[tuple[float, bytes]]:
+        """The newest output that was held back, once the budget was spent."""
         rest = await self._ask("output")
         self.dropped = rest["dropped"]
         self.dropped_until = None if rest["until"] is None else self._seconds(rest["until"])
-        self.output += [(self._seconds(at), text.encode("latin-1")) for at, text in rest["chunks"]]
+        return [(self._seconds(at), text.encode("latin-1")) for at, text in rest["chunks"]]
+
+    async def fetch_rest(self) -> None:
+        """Appends it to the output; once, at the end."""
+        self.output += await self.held_back()
 
     async def kill(self) -> float:
         """Ends whatever is left of the tree, by force, and returns when that began."""
