@@ -35,7 +35,7 @@ SC701 overlong-request-bounded (MUST)
   required  a request longer than the declared drain limit is cut at that limit, and the server
             leaves
   why       One stuck request must not turn a stop into a kill.
-  checked   was asked, exits in time, cut at the limit, nothing left
+  checked   was asked, exits in time, ends by itself, cut at the limit, nothing left
   declare   drain, the server's own drain limit in seconds
   declare   routes.slow or routes.post
 """
