@@ -23,8 +23,7 @@ SIGKILL = 9
 CONTROL_C_EXIT = 0xC000013A  # the default handler of either console event
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 UNAVAILABLE = 503
-# Also where only repr() or str() of it was logged; not where a deprecation says what a later version will raise.
-RAISED = re.compile(r"\b(?:NotImplementedError|AttributeError)(?=[:(]|\W*$)|Traceback \(most recent call last\)")
+FAULTS = ("NotImplementedError", "AttributeError", "Traceback (most recent call last)")
 DIRTY = ("Traceback (most recent call last)", "Task was destroyed", "was never awaited", "Exception ignored")
 
 FIX_ADD_SIGNAL_HANDLER = (
@@ -106,7 +105,8 @@ def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
         first = raised[-1]
         found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where or 'an unknown place'}"
     else:
-        line = next((line for line in seen.own_output if RAISED.search(line.text)), None)
+        said = [line for line in seen.own_output if "Warning" not in line.text]  # of what a later version will raise
+        line = next((line for line in said if any(word in line.text for word in FAULTS)), None)
         if line is None:
             return None
         found = line.text.strip()

@@ -164,7 +164,7 @@ def rows() -> list[Row]:
         (
             errors,
             "an error in a log line",
-            {"output": said("ERROR cannot start: AttributeError('x')")},
+            {"output": said("ERROR AttributeError in the hook")},
             SERVER,
             NOT_MET,
         ),
