@@ -13,7 +13,7 @@ from .model import Check, Exchange, Exit, Failure, Family, Observation, Server, 
 from .output import count, exceptions, marked
 
 GONE_WITHIN = 1.0  # seconds from the leader's exit
-ANSWER_WITHIN = 1.0  # seconds for a new connection while draining
+ANSWER_WITHIN = 1.0  # seconds for a new connection while the server stops
 DRAINING_FOR = 0.5  # seconds a server has to live on for new connections to say anything
 OVERLONG_WITHIN = 5.0  # seconds after the declared drain limit
 CLOCK_SLACK = 0.1  # seconds; a timer of the server and ours need not agree better
@@ -22,7 +22,7 @@ SIGNAL_NUMBERS = {Stop.TERMINATE: 15, Stop.INTERRUPT: 2, Stop.QUIT: 3, Stop.HANG
 SIGKILL = 9
 CONTROL_C_EXIT = 0xC000013A  # the default handler of either console event
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
-UNAVAILABLE = 503
+CUT = (500, 502, 503)  # also by how a server cuts a request: uvicorn answers 500, a proxy 502
 FAULTS = ("NotImplementedError", "AttributeError", "Traceback (most recent call last)")
 DIRTY = ("Traceback (most recent call last)", "Task was destroyed", "was never awaited", "Exception ignored")
 
@@ -32,6 +32,7 @@ FIX_ADD_SIGNAL_HANDLER = (
 )
 FIX_MISSING_SIGNAL = "Windows has no SIGQUIT, SIGHUP, SIGUSR1 …: look signals up with getattr(signal, name, None)"
 FIX_SLOW = "routes.slow must take as long as its {seconds} say"
+FIX_FRAMING = "let the route answer with a Content-Length or with chunked transfer coding"
 FIX_LIMIT = "give requests in flight the declared drain limit, then cut them and leave"
 FIX_HANDLER = "handle the stop request: stop accepting, finish what is in flight, then leave with status 0"
 
@@ -57,10 +58,13 @@ def own_exit(seen: Observation) -> Exit | None:
     return seen.exit
 
 
+def is_good(exchange: Exchange) -> bool:
+    return exchange.end == "complete" and exchange.status is not None and 200 <= exchange.status < 300
+
+
 def succeeded(exchange: Exchange) -> bool:
     """A complete response, 2xx. Where only the connection's end says where it ends, nobody knows whether it is."""
-    good = exchange.end == "complete" and exchange.status is not None and 200 <= exchange.status < 300
-    return good and exchange.framed
+    return is_good(exchange) and exchange.framed
 
 
 # ---------------------------------------------------------------- starting
@@ -105,7 +109,8 @@ def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
         first = raised[-1]
         found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where or 'an unknown place'}"
     else:
-        said = [line for line in seen.own_output if "Warning" not in line.text]  # of what a later version will raise
+        # A warning may say what a later version will raise; Python shows the line of code that gave it, too.
+        said = [line for line in seen.own_output if "Warning" not in line.text and "warnings.warn" not in line.text]
         line = next((line for line in said if any(word in line.text for word in FAULTS)), None)
         if line is None:
             return None
@@ -225,8 +230,8 @@ def ended_by_design(server: Server, seen: Observation) -> Failure | None:
     after the default action has ended its workers, or with their status, as it happens (hypercorn's does both).
     """
     exit = own_exit(seen)
-    asked_others = seen.delivered is not None and seen.delivered.reach == "console" and len(seen.processes) > 1
-    return None if exit is not None and exit.status == 0 and not asked_others else has_evidence(server, seen)
+    asked_all = seen.delivered is not None and seen.delivered.reach == "console"
+    return None if exit is not None and exit.status == 0 and not asked_all else has_evidence(server, seen)
 
 
 def nothing_left(server: Server, seen: Observation) -> Failure | None:
@@ -323,12 +328,12 @@ def request_completed(server: Server, seen: Observation) -> Failure | None:
             fix=FIX_SLOW,
             inconclusive=True,
         )
-    if request.end == "complete" and not request.framed:
+    if is_good(request) and not request.framed:
         return Failure(
             check="request completed",
             expected="a response that says how long it is",
             actual=f"{request.received} bytes of a body, ended by the end of the connection as a cut one is",
-            fix="let the route answer with a Content-Length or with chunked transfer coding",
+            fix=FIX_FRAMING,
             inconclusive=True,
         )
     if not succeeded(request):
@@ -373,7 +378,7 @@ def idle_was_open(server: Server, seen: Observation) -> Failure | None:
 
 
 def no_silence(server: Server, seen: Observation) -> Failure | None:
-    """While draining every new connection hears something within a second, if only that it is refused."""
+    """Until the server has left, every new connection hears something within a second, if only that it is refused."""
     if seen.delivered is None:
         return None
     tried = [x for x in seen.exchanges if x.name.startswith("new connection")]
@@ -401,8 +406,8 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
 
 
 def _silence(exchange: Exchange, seen: Observation) -> float:
-    """Seconds without a word. Connecting is not counted when it ends in a refusal: Windows takes 2 s for that."""
-    if exchange.end == "refused":
+    """Seconds without a word. Windows takes 2 s to refuse a connection: none that ends so, or that is not made yet."""
+    if exchange.end == "refused" or (exchange.connected is None and seen.platform.family == "windows"):
         return 0.0
     until = exchange.answered or exchange.ended
     if until is None:
@@ -421,12 +426,12 @@ def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
     first, last = server.drain - CLOCK_SLACK, server.drain + OVERLONG_WITHIN
     load = _named("in flight", seen)
     if load is not None and load.ended is not None and load.ended - at < first:
-        if load not in in_flight(seen) or (load.end == "complete" and load.status != UNAVAILABLE):
+        if load not in in_flight(seen) or (load.end == "complete" and load.status not in CUT):
             return Failure(
                 check="cut at the limit",
                 expected=f"a request in flight that takes longer than {server.drain:g} s after the stop request",
                 actual=f"{load.method} {load.path} was over by itself ({_told(load, seen)})",
-                fix=FIX_SLOW,
+                fix=FIX_SLOW if load.framed else FIX_FRAMING,
                 inconclusive=True,
             )
         return Failure(
@@ -451,7 +456,9 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
         return None
     after = [line for line in seen.own_output if line.at >= seen.delivered.at]
     dirty = next((line for line in after if any(word in line.text for word in DIRTY)), None)
-    if dirty is None and _output_lost(seen):
+    if dirty is None:
+        if not _output_lost(seen):
+            return None
         return Failure(
             check="clean output",
             expected="output after the stop request that can be read to the end",
@@ -459,8 +466,6 @@ def clean_output(server: Server, seen: Observation) -> Failure | None:
             fix="log less while stopping",
             inconclusive=True,
         )
-    if dirty is None:
-        return None
     raised = exceptions(after)
     first = raised[0] if raised else None
     found = f"{first.type}{': ' + first.text if first.text else ''} at {first.where}" if first else dirty.text.strip()

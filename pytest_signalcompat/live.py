@@ -33,6 +33,7 @@ from .supervisor.protocol import BUDGET
 from .wire import Connection, Steps
 
 PROBE_PAUSE = 0.02  # seconds between readiness probes
+HELD_BACK_PAUSE = 0.2  # seconds between looks at output that is not forwarded any more
 SETTLE = 0.3  # seconds from ready to the first stop: a server may listen before its handlers are installed
 MARKS_LIMIT = 10.0  # seconds for the remaining workers' start marks once the first is ready
 GONE_LIMIT = 1.0  # seconds from the leader's exit to an empty tree and a free port
@@ -171,10 +172,12 @@ class LiveServer:
         """Also by a server that has said so much that it is forwarded no more."""
         if count(mark, self._log.lines):
             return True
+        if sum(len(piece) for _, piece in self._supervisor.output) < BUDGET:
+            return False
+        await asyncio.sleep(HELD_BACK_PAUSE)
         log = Log()
-        if sum(len(piece) for _, piece in self._supervisor.output) >= BUDGET:
-            for at, piece in await self._supervisor.held_back():
-                log.feed(at, piece)
+        for at, piece in await self._supervisor.held_back():
+            log.feed(at, piece)
         return count(mark, log.lines) > 0
 
     async def _see_marks(self, number: int) -> None:
@@ -345,7 +348,7 @@ class LiveServer:
             await command
         await self._supervisor.fetch_rest()
         self._read_output()
-        self._log.finish(self.now())
+        self._log.finish()
         await self._close_exchanges()
 
     def _exit_at(self) -> float:

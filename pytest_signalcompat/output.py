@@ -37,18 +37,20 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self._partial = b""
+        self._at = 0.0  # when the last piece came
 
     def feed(self, at: float, data: bytes) -> None:
+        self._at = at
         *whole, self._partial = (self._partial + data).split(b"\n")
         if len(self._partial) > LONGEST:
             whole.append(self._partial)
             self._partial = b""
         self.lines += [Line(at=at, text=clean(line)) for line in whole]
 
-    def finish(self, at: float) -> None:
+    def finish(self) -> None:
         """The end of the output is the end of its last line."""
         if self._partial:
-            self.feed(at, b"\n")
+            self.feed(self._at, b"\n")
 
 
 def clean(line: bytes) -> str:

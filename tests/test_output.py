@@ -30,9 +30,9 @@ def test_a_line_is_stamped_when_its_end_comes() -> None:
 def test_the_end_of_the_output_ends_its_last_line() -> None:
     log = feed(b"no newline")
     assert log.lines == []
-    log.finish(5.0)
-    log.finish(6.0)
-    assert log.lines == [Line(at=5.0, text="no newline")]
+    log.finish()
+    log.finish()
+    assert log.lines == [Line(at=0.0, text="no newline")]
 
 
 def test_characters_may_be_cut_between_two_pieces() -> None:

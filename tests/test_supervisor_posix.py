@@ -48,6 +48,8 @@ lock = multiprocessing.get_context("spawn").Lock()
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], pass_fds=[
     multiprocessing.resource_tracker._resource_tracker._fd])  # a worker holds the tracker's pipe too
 print(lock._semlock.name, flush=True)
+while sys.argv[1:]:
+    print("x" * 999)
 time.sleep(300)
 """
 
@@ -245,16 +247,16 @@ async def test_a_supervisor_that_is_asked_to_end_takes_its_tree_with_it(place: L
         assert_none_left(token)
 
 
-@pytest.mark.parametrize("how", ["kill", "end of input"])
+@pytest.mark.parametrize("how", ["kill", "kill while it floods", "end of input"])
 @in_loop
 async def test_what_multiprocessing_would_clean_up_after_its_processes_it_still_does(place: Launcher, how: str) -> None:
     import _multiprocessing
 
     async with supervised(place) as supervisor:
-        await supervisor.spawn(python(supervisor, "-c", SEMAPHORE), None, {})
+        await supervisor.spawn(python(supervisor, "-c", SEMAPHORE, *["floods"] * ("floods" in how)), None, {})
         name = (await said(supervisor, r"/mp-\S+\n")).group().strip()
         assert any("resource_tracker" in process.name for process in await supervisor.tree())
-        if how == "kill":
+        if how.startswith("kill"):
             begun = await supervisor.kill()
             assert await supervisor.gone - begun < 1  # none had to be killed for taking its time
             assert await supervisor.tree() == ()

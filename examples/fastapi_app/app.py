@@ -1,6 +1,7 @@
 """A small prediction service."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ from fastapi.responses import StreamingResponse
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     print("model loaded", flush=True)
     yield
-    print("model unloaded", flush=True)
+    print(f"model unloaded pid={os.getpid()}", flush=True)
 
 
 app = FastAPI(lifespan=lifespan)

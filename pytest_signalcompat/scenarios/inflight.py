@@ -8,8 +8,7 @@ from ..model import Level, Scenario, Stop
 from .common import begin_load, lasting, left
 
 DRAINING = 2.5  # seconds a request keeps the server draining while others come
-PAUSE = 0.25  # seconds between new connections, until it has left
-ATTEMPTS = 200  # at most
+PAUSE = 0.25  # seconds between new connections, until it has left or its grace period is over
 
 
 async def request_in_flight(live: LiveServer) -> None:
@@ -26,9 +25,9 @@ async def connect_while_draining(live: LiveServer) -> None:
     drain = min(DRAINING, max(1.0, live.server.grace - 1.0))
     request = await begin_load(live, lasting(live.server, drain))
     await live.stop()
-    for number in range(1, ATTEMPTS + 1):
-        if live.exited or number * PAUSE > live.server.grace:
-            break
+    number, last = 0, round(live.server.grace / PAUSE)
+    while not live.exited and number < last:
+        number += 1
         if number * PAUSE > drain:
             request.release.set()
         live.begin(f"new connection {number}", live.server.ready.http or "/")

@@ -152,7 +152,8 @@ class Session:
         return found
 
     def _command_line(self, process: Any) -> str:
-        with contextlib.suppress(self._psutil.ZombieProcess):  # or it is one whose first thread has ended
+        # A zombie, or one whose first thread has ended; or somebody else's.
+        with contextlib.suppress(self._psutil.ZombieProcess, self._psutil.AccessDenied):
             return " ".join(process.cmdline())[:300]
         return ""
 
@@ -388,6 +389,8 @@ class Supervisor:
             if self._containment.empty(leader, none_left) if leaving else self._gone or self._server is None:
                 break
             self._containment.kill(leader, sparing=passed < CLEANER_LIMIT)
+            if self._server is not None and self._server.stdout is not None and not self._gone:
+                self._drain(self._server.stdout.fileno(), self._output.add, once=True)  # a cleaner may have to warn
             time.sleep(0.001)  # death by SIGKILL is not at once; the next round sees it
         return {"at": at}
 

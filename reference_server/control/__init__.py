@@ -9,7 +9,7 @@
 
 An address follows from port and user alone, so that the client of a server that has no --control-address finds it.
 A server keeps its key file open and locked as long as it lives. That lock decides whose the address is: what is there
-without one was left by a server that was killed, and is replaced.
+without one was left by a server that was killed, and is replaced; by default also what others have left is removed.
 """
 
 import sys

@@ -30,7 +30,7 @@ async def lifespan(receive, send):
         if stopping:
             await asyncio.sleep(CLEANUP)
         if stopping and SAY_STOPPED:
-            print("asgi_app: shutdown done", flush=True)
+            print(f"asgi_app: shutdown done pid={os.getpid()}", flush=True)
         await send({"type": f"{message['type']}.complete"})
         if stopping:
             return
