@@ -23,8 +23,9 @@ SIGKILL = 9
 CONTROL_C_EXIT = 0xC000013A  # the default handler of either console event
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 CUT = (500, 502, 503)  # also by how a server cuts a request: uvicorn answers 500, a proxy 502
-FAULTS = ("NotImplementedError", "AttributeError", "Traceback (most recent call last)")
-DIRTY = ("Traceback (most recent call last)", "Task was destroyed", "was never awaited", "Exception ignored")
+TRACEBACK = "Traceback (most recent call last)"
+FAULTS = ("NotImplementedError", "AttributeError", TRACEBACK)
+DIRTY = (TRACEBACK, "Task was destroyed", "was never awaited", "Exception ignored")
 
 FIX_ADD_SIGNAL_HANDLER = (
     "no Windows event loop has add_signal_handler: where it raises NotImplementedError use signal.signal for"
@@ -285,10 +286,10 @@ def every_worker_stopped(server: Server, seen: Observation) -> Failure | None:
         return None
     return Failure(
         check="every worker stopped",
-        inconclusive=number < server.workers and _output_lost(seen),
         expected=f"{server.workers} lines like '{mark}', one from each worker",
         actual=f"{number} line{'' if number == 1 else 's'} to say that a worker stopped, of {server.workers}",
         fix="let the leader ask each worker to stop and wait until it has",
+        inconclusive=number < server.workers and _output_lost(seen),
     )
 
 
@@ -328,20 +329,20 @@ def request_completed(server: Server, seen: Observation) -> Failure | None:
             fix=FIX_SLOW,
             inconclusive=True,
         )
-    if is_good(request) and not request.framed:
+    if not is_good(request):
+        return Failure(
+            check="request completed",
+            expected="a complete 2xx response",
+            actual=_told(request, seen),
+            fix="on a stop request keep serving what has begun, up to a limit shorter than the grace period",
+        )
+    if not request.framed:
         return Failure(
             check="request completed",
             expected="a response that says how long it is",
             actual=f"{request.received} bytes of a body, ended by the end of the connection as a cut one is",
             fix=FIX_FRAMING,
             inconclusive=True,
-        )
-    if not succeeded(request):
-        return Failure(
-            check="request completed",
-            expected="a complete 2xx response",
-            actual=_told(request, seen),
-            fix="on a stop request keep serving what has begun, up to a limit shorter than the grace period",
         )
     if seen.exit is not None and request.ended is not None and seen.exit.at < request.ended - CLOCK_SLACK:
         return Failure(
@@ -406,7 +407,8 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
 
 
 def _silence(exchange: Exchange, seen: Observation) -> float:
-    """Seconds without a word. Windows takes 2 s to refuse a connection: none that ends so, or that is not made yet."""
+    """Seconds without a word. Those until a refusal do not count, which Windows gives after 2 s only: nor, there, those
+    of a connection that is not made yet."""
     if exchange.end == "refused" or (exchange.connected is None and seen.platform.family == "windows"):
         return 0.0
     until = exchange.answered or exchange.ended
@@ -426,20 +428,7 @@ def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
     first, last = server.drain - CLOCK_SLACK, server.drain + OVERLONG_WITHIN
     load = _named("in flight", seen)
     if load is not None and load.ended is not None and load.ended - at < first:
-        if load not in in_flight(seen) or (load.end == "complete" and load.status not in CUT):
-            return Failure(
-                check="cut at the limit",
-                expected=f"a request in flight that takes longer than {server.drain:g} s after the stop request",
-                actual=f"{load.method} {load.path} was over by itself ({_told(load, seen)})",
-                fix=FIX_SLOW if load.framed else FIX_FRAMING,
-                inconclusive=True,
-            )
-        return Failure(
-            check="cut at the limit",
-            expected=f"the request in flight to be cut {server.drain:g} s after the stop request, and no sooner",
-            actual=_told(load, seen),
-            fix=FIX_LIMIT,
-        )
+        return _over_too_soon(load, server, seen)
     if first <= took <= last:
         return None
     return Failure(
@@ -448,6 +437,24 @@ def cut_at_the_limit(server: Server, seen: Observation) -> Failure | None:
         actual=f"exit after {took:.2f} s ({'; '.join(_told(x, seen) for x in in_flight(seen)) or 'nothing in flight'})",
         fix=FIX_LIMIT,
         timing=took > last,
+    )
+
+
+def _over_too_soon(load: Exchange, server: Server, seen: Observation) -> Failure:
+    """Before the limit: by itself, which proves nothing, or cut."""
+    if load not in in_flight(seen) or (load.end == "complete" and load.status not in CUT):
+        return Failure(
+            check="cut at the limit",
+            expected=f"a request in flight that takes longer than {server.drain:g} s after the stop request",
+            actual=f"{load.method} {load.path} was over by itself ({_told(load, seen)})",
+            fix=FIX_SLOW if load.framed else FIX_FRAMING,
+            inconclusive=True,
+        )
+    return Failure(
+        check="cut at the limit",
+        expected=f"the request in flight to be cut {server.drain:g} s after the stop request, and no sooner",
+        actual=_told(load, seen),
+        fix=FIX_LIMIT,
     )
 
 

@@ -29,7 +29,6 @@ from .model import (
 from .output import Log, count
 from .ports import HOST, reserved_port
 from .supervisor.client import Launcher, Supervisor
-from .supervisor.protocol import BUDGET
 from .wire import Connection, Steps
 
 PROBE_PAUSE = 0.02  # seconds between readiness probes
@@ -172,7 +171,7 @@ class LiveServer:
         """Also by a server that has said so much that it is forwarded no more."""
         if count(mark, self._log.lines):
             return True
-        if sum(len(piece) for _, piece in self._supervisor.output) < BUDGET:
+        if not self._supervisor.holds_back:
             return False
         await asyncio.sleep(HELD_BACK_PAUSE)
         log = Log()

@@ -67,8 +67,9 @@ def marked(mark: str | None, lines: Iterable[Line], since: float | None = None) 
     unbuffered output writes the end of a line by itself."""
     if mark is None:
         return []
+    pattern = re.compile(mark)
     recent = (line.text for line in lines if since is None or line.at >= since)
-    found = ([match.group() for match in re.finditer(mark, text)] for text in recent)
+    found = ([match.group() for match in pattern.finditer(text)] for text in recent)
     return [marks for marks in found if marks]
 
 

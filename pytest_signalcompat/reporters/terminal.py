@@ -52,11 +52,12 @@ def _headline(reason: str) -> str:
 
 
 def _last_output(seen: Observation) -> list[str]:
-    shown = seen.own_output[-LAST_LINES:]
+    lines = seen.own_output
+    shown = lines[-LAST_LINES:]
     if not shown:
         return ["  the server printed nothing"]
     dropped = f", {seen.dropped} bytes before them not kept" if seen.dropped else ""
-    head = f"  output    last {len(shown)} of {len(seen.own_output)} lines{dropped}"
+    head = f"  output    last {len(shown)} of {len(lines)} lines{dropped}"
     return [head, *(f"    {line.at:7.2f}  {line.text}" for line in shown)]
 
 

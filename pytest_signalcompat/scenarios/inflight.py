@@ -25,9 +25,9 @@ async def connect_while_draining(live: LiveServer) -> None:
     drain = min(DRAINING, max(1.0, live.server.grace - 1.0))
     request = await begin_load(live, lasting(live.server, drain))
     await live.stop()
-    number, last = 0, round(live.server.grace / PAUSE)
-    while not live.exited and number < last:
-        number += 1
+    for number in range(1, round(live.server.grace / PAUSE) + 1):
+        if live.exited:
+            break
         if number * PAUSE > drain:
             request.release.set()
         live.begin(f"new connection {number}", live.server.ready.http or "/")

@@ -22,6 +22,7 @@ from typing import Any
 
 from ..errors import SpawnError, SupervisorError
 from ..model import Delivery, Exit, Platform, Process, Record, Stop, StopCommand
+from .protocol import BUDGET
 from .starting import SCRIPT, Popen, popen
 
 HERE = Path(__file__).parent
@@ -157,6 +158,11 @@ class Supervisor:
     async def tree(self) -> tuple[Process, ...]:
         """The leader and all its descendants that run."""
         return tuple(Process(**entry) for entry in await self._ask("tree"))
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether so much was forwarded that the supervisor keeps the rest for `held_back`."""
+        return sum(len(piece) for _, piece in self.output) >= BUDGET
 
     async def held_back(self) -> list[tuple[float, bytes]]:
         """The newest output that was held back, once the budget was spent."""

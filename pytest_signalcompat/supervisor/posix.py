@@ -96,13 +96,13 @@ class Subreaper:
                 continue
             queue += children.get(pid, ())
             with contextlib.suppress(OSError):
-                found.append((pid, self._command_line(pid)))
+                found.append((pid, self._command_line(pid)[:300]))
         return found
 
     @staticmethod
     def _command_line(pid: int) -> str:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read(300).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            return file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
     def kill(self, leader: int, sparing: bool) -> None:
         # Parents first: their children then become ours, and a parent that respawns is dead before its children.
@@ -148,13 +148,13 @@ class Session:
         for process in self._processes(leader):
             with contextlib.suppress(self._psutil.Error, OSError):
                 if process.pid not in besides and os.getsid(process.pid) != command:
-                    found.append((process.pid, self._command_line(process)))
+                    found.append((process.pid, self._command_line(process)[:300]))
         return found
 
     def _command_line(self, process: Any) -> str:
         # A zombie, or one whose first thread has ended; or somebody else's.
         with contextlib.suppress(self._psutil.ZombieProcess, self._psutil.AccessDenied):
-            return " ".join(process.cmdline())[:300]
+            return " ".join(process.cmdline())
         return ""
 
     def kill(self, leader: int, sparing: bool) -> None:

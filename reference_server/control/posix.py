@@ -94,12 +94,11 @@ class Claim:
     def __init__(self, address: str) -> None:
         self._path = key_path(address)
         try:
-            if self._path.parent == _directory():
-                _make_private(self._path.parent)
-                with _alone(self._path.parent):
+            with contextlib.ExitStack() as held:
+                if self._path.parent == _directory():
+                    _make_private(self._path.parent)
+                    held.enter_context(_alone(self._path.parent))
                     _remove_what_was_left(self._path.parent)
-                    self._file = self._lock(address)
-            else:
                 self._file = self._lock(address)
         except OSError as error:
             raise cannot("make key file", self._path, error) from None
