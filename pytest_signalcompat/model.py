@@ -37,6 +37,16 @@ class Stop(StrEnum):
     HANGUP = "hangup"
 
 
+class Reach(StrEnum):
+    """Who is asked: the leader alone, its whole process group, everybody on its console (Windows, always), or whoever a
+    declared command asks."""
+
+    LEADER = "leader"
+    GROUP = "group"
+    CONSOLE = "console"
+    COMMAND = "command"
+
+
 class Level(StrEnum):
     """How strongly a requirement is meant, in the words of RFC 2119."""
 
@@ -155,7 +165,7 @@ class Delivery(Record):
 
     stop: Stop
     what: str
-    reach: str
+    reach: Reach
     at: float
 
 
