@@ -1,4 +1,4 @@
-"""Runs scenarios: a thread with an event loop of its own, a bounded number of slots, one future a scenario.
+"""Runs scenarios: a thread with an event loop of its own, a bounded number of slots, one future a case.
 
 The thread that asks may be interrupted at any moment; `close` cancels what is under way and leaves nothing running.
 """
@@ -10,30 +10,22 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from . import checks
+from . import verdict
 from .errors import NotReady, StopCommandError, SupervisorError, Unsupported
-from .live import started
-from .model import Ending, Failure, Level, Observation, Outcome, Platform, Result, Scenario, Server
-from .scenarios.common import templated
+from .live.stage import stage
+from .model import Attempt, Ending, Outcome, Platform, Result, Server
+from .scenario import Scenario, why_not
 from .supervisor.client import Launcher, Supervisor
 
 T = TypeVar("T")
 CLOSE_LIMIT = 30.0  # seconds for everything under way to be ended
-
-NEEDS: dict[str, tuple[Callable[[Server], bool], str]] = {
-    "slow or post": (lambda s: s.routes.slow is not None or s.routes.post is not None, "routes.slow or routes.post"),
-    "stream": (lambda s: s.routes.stream is not None, "routes.stream"),
-    "drain": (lambda s: s.drain is not None, "drain, the server's own drain limit in seconds"),
-    "workers": (lambda s: s.workers > 1 or templated(s, "{workers}"), "workers = 2, with {workers} in the command"),
-}
-
 
 def default_jobs() -> int:
     """Scenarios mostly wait; starting servers is what costs."""
@@ -93,9 +85,12 @@ class Engine:
         """Runs a coroutine on the engine's loop. Cancelling the future cancels the coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def submit(self, server: Server, scenario: Scenario) -> Future[Result]:
-        """Starts a scenario as soon as a slot is free."""
-        return self.call(self._scheduled(server, scenario))
+    def submit(self, server: Server, scenario: Scenario, case: str = "", retry: bool = True) -> Future[Result]:
+        """Starts a scenario as soon as a slot is free. `case` and its server are one of `scenario.cases(...)`.
+
+        What fails by time only is run again alone, unless `retry` is false.
+        """
+        return self.call(self._scheduled(server, scenario, case, retry))
 
     def close(self) -> None:
         """Cancels what is under way, waits until it is ended, and stops the thread. Safe to call twice."""
@@ -124,19 +119,24 @@ class Engine:
             self._platform = asyncio.create_task(_ask_platform(self.launcher))
         return await asyncio.shield(self._platform)
 
-    async def _scheduled(self, server: Server, scenario: Scenario) -> Result:
+    async def _scheduled(self, server: Server, scenario: Scenario, case: str, retry: bool) -> Result:
+        blank = _blank(server, scenario, case)
         try:
             platform = await self.platform()
         except SupervisorError as problem:
-            return _result(server, scenario, None, Outcome.ERROR, reason=str(problem))
+            return replace(blank, outcome=Outcome.ERROR, reason=str(problem))
+        blank = replace(blank, platform=platform)
+        reason = why_not(scenario, server, platform)
+        if reason is not None:
+            return replace(blank, outcome=Outcome.UNSUPPORTED, reason=reason)
         async with self._slots.one():
-            result = await run(server, scenario, self.launcher, platform)
-        if not _only_late(result):
+            result = await run(server, scenario, self.launcher, blank)
+        if not retry or not _only_late(result):
             return result
         async with self._slots.all():
             if _hangs(result) and server.name in self._hanging:
                 return result
-            again = await run(server, scenario, self.launcher, platform, attempt=2)
+            again = await run(server, scenario, self.launcher, result)
             if _hangs(again):
                 self._hanging.add(server.name)
             return again
@@ -147,7 +147,7 @@ def _only_late(result: Result) -> bool:
 
     What is found beside an end by force after the grace period may follow from it, as a response that never came.
     """
-    found = [failure for failure in result.failures if not failure.inconclusive]
+    found = [failure for failure in result.failures if not failure.unproven]
     return bool(found) and (_hangs(result) or all(failure.timing for failure in found))
 
 
@@ -162,97 +162,44 @@ async def _ask_platform(launcher: Launcher) -> Platform:
     return supervisor.platform
 
 
-def missing(server: Server, scenario: Scenario, platform: Platform) -> str | None:
-    """Why a scenario does not apply here, saying what to declare; None if it does."""
-    if scenario.only is not None and scenario.only != platform.family:
-        return f"{scenario.slug} is about {scenario.only} only"
-    for stop in scenario.stops:
-        if stop not in platform.stops and stop not in server.stops:
-            return f"{platform.family} has no {stop} request (it has {', '.join(platform.stops.values())})"
-    undeclared = [what for need in scenario.needs for declared, what in (NEEDS[need],) if not declared(server)]
-    return f"declare {' and '.join(undeclared)}" if undeclared else None
-
-
-async def run(server: Server, scenario: Scenario, launcher: Launcher, platform: Platform, attempt: int = 1) -> Result:
-    """One scenario on one server: the verdict. Raises nothing but cancellation; trouble of our own is an ERROR."""
-    begun = time.perf_counter()
-    reason = missing(server, scenario, platform)
-    if reason is not None:
-        return _result(server, scenario, platform, Outcome.UNSUPPORTED, reason=reason)
-    worst: Result | None = None
-    try:
-        for name, variant in scenario.variants(server, platform):
-            result = await _run_once(variant, scenario, launcher, name)
-            if worst is None or _weight(result) > _weight(worst):
-                worst = result
-    except Unsupported as problem:
-        worst = _result(server, scenario, platform, Outcome.UNSUPPORTED, reason=str(problem))
-    except (StopCommandError, SupervisorError) as problem:
-        worst = _result(server, scenario, platform, Outcome.ERROR, reason=str(problem))
-    except Exception:
-        worst = _result(server, scenario, platform, Outcome.ERROR, reason=traceback.format_exc())
-    assert worst is not None
-    return replace(worst, seconds=time.perf_counter() - begun, attempt=attempt)
-
-
-async def _run_once(server: Server, scenario: Scenario, launcher: Launcher, variant: str) -> Result:
-    async with started(server, launcher, variant) as live:
-        with suppress(NotReady):  # became_ready says it
-            await scenario.act(live)
-        await live.conclude()
-        seen = live.observation()
-    failures = checks.judge(scenario.checks, server, seen)
-    outcome, end = decide(scenario.level, failures), ending(server, seen)
-    return _result(server, scenario, seen.platform, outcome, failures, ending=end, seen=seen)
-
-
-def decide(level: Level, failures: tuple[Failure, ...]) -> Outcome:
-    """A failed MUST fails; a failed SHOULD or MAY is WEAK; missing proof is INCONCLUSIVE, never PASS."""
-    if not failures:
-        return Outcome.PASS
-    if all(failure.inconclusive for failure in failures):
-        return Outcome.INCONCLUSIVE
-    return Outcome.FAIL if level is Level.MUST else Outcome.WEAK
-
-
-def ending(server: Server, seen: Observation) -> Ending:
-    """How the run ended, whatever the verdict."""
-    if checks.own_exit(seen) is None:
-        return Ending.TIMEOUT if seen.delivered is not None else Ending.FORCED
-    if checks.nothing_left(server, seen) is not None:
-        return Ending.LEAK
-    asked = seen.delivered is not None
-    return Ending.CLEAN if asked and checks.accepted_status(server, seen) is None else Ending.CRASH
-
-
-ORDER = (Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.WEAK, Outcome.FAIL, Outcome.ERROR)
-
-
-def _weight(result: Result) -> int:
-    return ORDER.index(result.outcome)
-
-
-def _result(
-    server: Server,
-    scenario: Scenario,
-    platform: Platform | None,
-    outcome: Outcome,
-    failures: tuple[Failure, ...] = (),
-    *,
-    reason: str = "",
-    ending: Ending = Ending.NONE,
-    seen: Observation | None = None,
-) -> Result:
+def _blank(server: Server, scenario: Scenario, case: str) -> Result:
     return Result(
         server=server.name,
         code=scenario.code,
         slug=scenario.slug,
         level=scenario.level,
+        case=case,
         requirement=scenario.requirement,
-        outcome=outcome,
-        ending=ending,
-        failures=failures,
-        reason=reason,
-        platform=platform,
-        observation=seen,
+        outcome=Outcome.ERROR,
+        preset=server.preset,
+    )
+
+
+async def run(server: Server, scenario: Scenario, launcher: Launcher, before: Result) -> Result:
+    """One attempt at a scenario: `before` with its verdict. Raises nothing but cancellation; trouble of our own is an
+    ERROR."""
+    assert before.platform is not None
+    begun = time.perf_counter()
+    try:
+        async with stage(server, before.platform, launcher) as on:
+            with suppress(NotReady):  # becomes-ready says it
+                await scenario.act(on)
+            await on.conclude()
+            starts = on.observations()
+        found = verdict.of(scenario, server, starts)
+    except Unsupported as problem:
+        return replace(before, outcome=Outcome.UNSUPPORTED, reason=str(problem), failures=())
+    except (StopCommandError, SupervisorError) as problem:
+        return replace(before, outcome=Outcome.ERROR, reason=str(problem), failures=())
+    except Exception:
+        return replace(before, outcome=Outcome.ERROR, reason=traceback.format_exc(), failures=())
+    took = time.perf_counter() - begun
+    attempts = (*before.attempts, Attempt(starts=starts, seconds=took))
+    return replace(
+        before,
+        outcome=found.outcome,
+        ending=found.ending,
+        failures=found.failures,
+        attempts=attempts,
+        seconds=before.seconds + took,
     )

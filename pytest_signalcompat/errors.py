@@ -7,7 +7,8 @@ SignalCompatError
 └── StopCommandError    the command that stands for a stop request failed or hung
 
 A server that stops badly is not an error: that is a `Failure`, a value.
-`Unsupported` and `NotReady` are control flow between a scenario's act and the engine.
+`Unsupported` and `NotReady` are control flow between a scenario's act and the engine, `Unseen` between a question in
+facts.py and the check that asks it.
 """
 
 from __future__ import annotations
@@ -43,3 +44,10 @@ class Unsupported(Exception):
 
 class NotReady(Exception):
     """Raised by an act: the server never became ready, so there is nothing to act on."""
+
+
+class Unseen(Exception):
+    """Raised by a question to an observation that holds nothing of the kind; the text says of what.
+
+    A check cannot pass by it: it becomes a failure that proves nothing (scenario.py, `Check`).
+    """

@@ -1,4 +1,7 @@
-"""Many results: how they travel, how they are stored, and what a stored report looks like (signalcompat-report/1)."""
+"""Many results: how they travel, how they are stored, and what a stored report looks like (signalcompat-report/2).
+
+From this version on the report is only added to.
+"""
 
 from __future__ import annotations
 
@@ -9,55 +12,60 @@ from typing import Any, Literal
 
 import msgspec
 
-from .checks import NAMES
-from .model import Ending, Failure, Level, Observation, Outcome, Record, Result
+from .model import Attempt, Ending, Failure, Level, Observation, Outcome, Platform, Record, Result
 
-SCHEMA: Literal["signalcompat-report/1"] = "signalcompat-report/1"
+SCHEMA: Literal["signalcompat-report/2"] = "signalcompat-report/2"
+NOWHERE = "unknown"  # the environment of a result whose supervisor never said where it is
 OUTPUT_LINES = 60  # of the newest lines a report keeps
 OUTPUT_WIDTH = 400  # characters of each
 TEXT_WIDTH = 8000  # characters of a reason, and of what a failure says it found
 
 
 class Environment(Record):
-    """Where the servers ran."""
+    """Where servers ran."""
 
     os: str
     platform: str
     python: str
-    plugin: str
     launcher: str
+    plugin: str
 
 
-class ExitEntry(Record):
-    status: int
-    signal: str | None = None
+class Target(Record):
+    """A server as a report knows it."""
+
+    preset: str | None = None
 
 
 class Entry(Record):
-    """One result, as a report holds it."""
+    """One result, as a report holds it. `blocked_by`: the code whose failure kept this one from being judged."""
 
+    environment: str
     server: str
     code: str
+    case: str
     slug: str
     level: Level
     outcome: Outcome
     ending: Ending
+    blocked_by: str | None
     failures: tuple[Failure, ...]
     reason: str
+    attempts: tuple[Attempt, ...]
     seconds: float
-    attempt: int
-    exit: ExitEntry | None
-    observation: Observation | None
 
 
 class Report(Record):
-    schema: Literal["signalcompat-report/1"]
-    environment: Environment
+    """Environments and servers by the names that results refer to them by."""
+
+    schema: Literal["signalcompat-report/2"]
+    environments: dict[str, Environment]
+    servers: dict[str, Target]
     results: tuple[Entry, ...]
 
 
 class Matrix(Record):
-    """Results of one or several runs. Adding the same server, code and platform again replaces the older result."""
+    """Results of one or several runs. Adding the same server, code, case and environment again replaces the older one."""
 
     results: tuple[Result, ...] = ()
 
@@ -67,8 +75,12 @@ class Matrix(Record):
 
 
 def _key(result: Result) -> tuple[str, str, str, str]:
-    place = result.platform
-    return (result.server, result.code, place.system if place else "", place.launcher if place else "")
+    return (result.server, result.code, result.case, environment_id(result.platform))
+
+
+def environment_id(platform: Platform | None) -> str:
+    """The name of a result's environment: `linux-native-3.11.7`."""
+    return f"{platform.system}-{platform.launcher}-{platform.python}" if platform else NOWHERE
 
 
 def merge(matrices: Iterable[Matrix]) -> Matrix:
@@ -91,47 +103,64 @@ def load(text: str) -> Result:
 
 
 def _bounded(result: Result) -> Result:
-    seen = result.observation
-    failures = tuple(msgspec.structs.replace(f, actual=f.actual[:TEXT_WIDTH]) for f in result.failures)
-    result = msgspec.structs.replace(result, failures=failures, reason=result.reason[:TEXT_WIDTH])
-    if seen is None:
-        return result
+    replace = msgspec.structs.replace
+    return replace(
+        result,
+        failures=tuple(replace(failure, actual=failure.actual[:TEXT_WIDTH]) for failure in result.failures),
+        reason=result.reason[:TEXT_WIDTH],
+        attempts=tuple(
+            replace(attempt, starts=tuple(_shortened(seen) for seen in attempt.starts)) for attempt in result.attempts
+        ),
+    )
+
+
+def _shortened(seen: Observation) -> Observation:
+    """With the newest of its output only."""
     lines = tuple(
         msgspec.structs.replace(line, text=line.text[:OUTPUT_WIDTH]) if len(line.text) > OUTPUT_WIDTH else line
         for line in seen.output[-OUTPUT_LINES:]
     )
-    return msgspec.structs.replace(result, observation=msgspec.structs.replace(seen, output=lines))
+    return msgspec.structs.replace(seen, output=lines)
 
 
 def report(matrix: Matrix, plugin: str) -> Report:
     """What `--signal-compat-report FILE.json` holds."""
-    place = next((result.platform for result in matrix.results if result.platform), None)
-    environment = Environment(
-        os=place.system if place else "unknown",
-        platform=place.family if place else "unknown",
-        python=place.python if place else "unknown",
-        plugin=plugin,
-        launcher=place.launcher if place else "unknown",
+    results = matrix.results
+    return Report(
+        schema=SCHEMA,
+        environments={environment_id(result.platform): _environment(result.platform, plugin) for result in results},
+        servers={result.server: Target(preset=result.preset) for result in results},
+        results=tuple(_entry(result) for result in results),
     )
-    return Report(schema=SCHEMA, environment=environment, results=tuple(_entry(r) for r in matrix.results))
+
+
+def _environment(platform: Platform | None, plugin: str) -> Environment:
+    if platform is None:
+        return Environment(os=NOWHERE, platform=NOWHERE, python=NOWHERE, launcher=NOWHERE, plugin=plugin)
+    return Environment(
+        os=platform.system,
+        platform=platform.family,
+        python=platform.python,
+        launcher=platform.launcher,
+        plugin=plugin,
+    )
 
 
 def _entry(result: Result) -> Entry:
-    seen = result.observation
-    status = seen.exit.status if seen and seen.exit else None
     return Entry(
+        environment=environment_id(result.platform),
         server=result.server,
         code=result.code,
+        case=result.case,
         slug=result.slug,
         level=result.level,
         outcome=result.outcome,
         ending=result.ending,
+        blocked_by=None,
         failures=result.failures,
         reason=result.reason,
+        attempts=result.attempts,
         seconds=round(result.seconds, 3),
-        attempt=result.attempt,
-        exit=None if status is None else ExitEntry(status=status, signal=NAMES.get(-status)),
-        observation=seen,
     )
 
 

@@ -1,19 +1,15 @@
 """Frozen data: what a server is, what was seen of it, and what was concluded. No I/O, no clocks, no platform.
 
-All times are seconds. In an `Observation` they count from the moment the server was spawned, on the monotonic clock
-of the tests (the supervisor's stamps are converted on arrival).
+All times are seconds. In an `Observation` they count from the moment its server was spawned, on the monotonic clock of
+the tests (the supervisor's stamps are converted on arrival).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, dataclass_transform
+from typing import Literal, NewType, dataclass_transform
 
 import msgspec
-
-if TYPE_CHECKING:
-    from .live import LiveServer
 
 Family = Literal["posix", "windows"]
 
@@ -60,7 +56,7 @@ class Outcome(StrEnum):
     FAIL = "fail"
     WEAK = "weak"  # a SHOULD or MAY that failed
     UNSUPPORTED = "unsupported"  # not declared, or the platform has no such request
-    INCONCLUSIVE = "inconclusive"  # nothing failed, but the evidence is missing
+    UNPROVEN = "unproven"  # nothing failed, but the evidence is missing
     ERROR = "error"  # the harness or the configuration failed, not the server
 
 
@@ -150,6 +146,7 @@ class Platform(Record):
     stops: dict[Stop, str]  # what it sends for each stop request
     containment: str  # subreaper, session, job
     launcher: str = "native"
+    starts: tuple[str, ...] = ()  # what it can start a server with: ignored, blocked, pid-namespace
 
 
 # ---------------------------------------------------------------- what was seen
@@ -169,6 +166,15 @@ class Delivery(Record):
     at: float
 
 
+Role = NewType("Role", str)
+"""What an exchange is there for. A check asks for it by the same value that the act gave; a scenario of your own may
+declare more. Reports hold its text."""
+
+IN_FLIGHT = Role("in flight")  # begun before the stop request, to end after it
+STREAM = Role("stream")  # an endless response
+KEEP_ALIVE = Role("keep-alive")  # answered before the stop request; its connection stays open, idle
+NEW_CONNECTION = Role("new connection")  # made while the server shuts down
+
 ExchangeEnd = Literal["complete", "truncated", "closed", "reset", "refused", "open"]
 
 
@@ -180,11 +186,11 @@ class Exchange(Record):
     connection. `open`: unanswered when the observation ended.
     """
 
-    name: str
+    role: Role
     method: str
     path: str
-    end: ExchangeEnd
     begun: float
+    end: ExchangeEnd = "open"
     connected: float | None = None
     sent: float | None = None
     answered: float | None = None
@@ -193,6 +199,7 @@ class Exchange(Record):
     received: int = 0
     keep_alive: bool = False
     framed: bool = True
+    closed: float | None = None  # when the server closed the connection that was kept after the response
     detail: str = ""
 
 
@@ -209,25 +216,22 @@ class Exit(Record):
 
 
 class PortState(Record):
-    """`freed`: when the first connection attempt that was refused after the exit had begun."""
+    """`freed`: when the first connection attempt that was refused after the exit had begun; None: it never was."""
 
     number: int
     freed: float | None = None
-    held_until: float | None = None  # the last attempt that was still accepted after the exit
 
 
 class Observation(Record):
-    """Facts about one run of one server, on one clock."""
+    """Facts about one start of a server, on one clock that begins with it."""
 
     platform: Platform
+    spawned: float = 0.0  # seconds after the first server of the same attempt
     workers: int = 1
-    variant: str = ""
     ready: float | None = None
     ready_detail: str = ""
-    started_marks: int = 0  # seen before the stop request
     deliveries: tuple[Delivery, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
-    idle_closed: float | None = None  # when an idle connection was closed by the server
     processes: tuple[Process, ...] = ()  # the tree just before the stop request
     output: tuple[Line, ...] = ()
     dropped: int = 0  # bytes of output that were read but not kept
@@ -256,57 +260,52 @@ class Observation(Record):
 class Failure(Record):
     """A requirement that was not met, as a value.
 
-    `inconclusive`: nothing wrong was seen, but what would prove the requirement is missing.
+    `unproven`: nothing wrong was seen, but what would prove the requirement is missing.
+    `missing`: what the check is about and did not find at all; such a failure is always unproven, too.
     `timing`: wrong by time only; such a run is repeated alone before it counts.
     """
 
-    check: str
     expected: str
     actual: str
     fix: str = ""
-    inconclusive: bool = False
+    check: str = ""  # filled in by the check
+    unproven: bool = False
+    missing: str = ""
     timing: bool = False
 
 
+class Attempt(Record):
+    """One run of a scenario: an observation for each server that it started, in that order."""
+
+    starts: tuple[Observation, ...]
+    seconds: float = 0.0
+
+
 class Result(Record):
-    """The verdict of one scenario on one server."""
+    """The verdict of one case of a scenario on one server. The last attempt is the one that counts."""
 
     server: str
     code: str
     slug: str
     level: Level
     outcome: Outcome
+    case: str = ""
     ending: Ending = Ending.NONE
     requirement: str = ""
     failures: tuple[Failure, ...] = ()
     reason: str = ""
+    attempts: tuple[Attempt, ...] = ()
     seconds: float = 0.0
-    attempt: int = 1
     platform: Platform | None = None
-    observation: Observation | None = None
+    preset: str | None = None
 
+    @property
+    def name(self) -> str:
+        """`SC901[selector-2]`, as in pytest's node ids; without a case the code alone."""
+        return f"{self.code}[{self.case}]" if self.case else self.code
 
-Check = Callable[[Server, Observation], Failure | None]
-Act = Callable[["LiveServer"], Awaitable[None]]
-Variants = Callable[[Server, Platform], tuple[tuple[str, Server], ...]]
-
-
-def as_declared(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
-    """The usual choice of variants: the server once, as it is declared."""
-    return (("", server),)
-
-
-class Scenario(Record):
-    """A numbered requirement: what to do to a server, and how to judge what was seen."""
-
-    code: str
-    slug: str
-    level: Level
-    requirement: str
-    why: str
-    act: Act
-    checks: tuple[Check, ...]
-    needs: tuple[str, ...] = ()  # declarations: "slow", "stream", "slow or post", "drain", "workers"
-    stops: tuple[Stop, ...] = ()  # stop requests the platform must have
-    only: Family | None = None
-    variants: Variants = as_declared
+    @property
+    def observation(self) -> Observation | None:
+        """The last start of the attempt that counts."""
+        starts = self.attempts[-1].starts if self.attempts else ()
+        return starts[-1] if starts else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..checks import describe_status
 from ..matrix import Matrix
-from ..model import Exchange, Observation, Outcome, Result
+from ..model import IN_FLIGHT, KEEP_ALIVE, STREAM, Exchange, Observation, Outcome, Result
+from ..statuses import described
 
 LAST_LINES = 20
 WORDS = {
@@ -12,7 +12,7 @@ WORDS = {
     Outcome.FAIL: "FAIL",
     Outcome.WEAK: "WEAK",
     Outcome.UNSUPPORTED: "-",
-    Outcome.INCONCLUSIVE: "UNPROVEN",
+    Outcome.UNPROVEN: "UNPROVEN",
     Outcome.ERROR: "ERROR",
 }
 
@@ -84,7 +84,7 @@ def timeline(seen: Observation) -> str:
             if exchange.ended is not None:
                 moments.append((exchange.ended, f"{exchange.name} {_end(exchange)}"))
     if seen.exit is not None:
-        moments.append((seen.exit.at, f"exit {describe_status(seen.platform.family, seen.exit.status)}"))
+        moments.append((seen.exit.at, f"exit {described(seen.platform.family, seen.exit.status)}"))
     if seen.gone is not None:
         moments.append((seen.gone, "tree gone"))
     if seen.killed is not None:
@@ -126,7 +126,7 @@ def remarks(matrix: Matrix) -> list[str]:
     for result in matrix.results:
         if result.outcome is Outcome.UNSUPPORTED:
             untested.setdefault(f"{result.code} {result.slug} not tested: {result.reason}", []).append(result.server)
-        elif result.outcome in (Outcome.WEAK, Outcome.INCONCLUSIVE):
+        elif result.outcome in (Outcome.WEAK, Outcome.UNPROVEN):
             lines.append(in_a_line(result))
         elif result.outcome is Outcome.PASS and result.attempt > 1:
             lines.append(

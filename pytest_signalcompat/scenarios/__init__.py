@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Scenario
+from ..scenario import Scenario
 from .idle import SC201, SC202, SC203, SC204
 from .inflight import SC301, SC304
 from .platform import SC901

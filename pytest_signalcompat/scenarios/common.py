@@ -1,29 +1,40 @@
-"""What several families do the same way."""
+"""What several families do the same way: acts, cases, and the declarations they need."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ..errors import Unsupported
-from ..live import LiveServer, Running
-from ..model import Act, Platform, Server, Stop
+from ..live.http import Running
+from ..live.server import LiveServer
+from ..live.stage import Stage
+from ..model import IN_FLIGHT, Role, Server, Stop
+from ..placeholders import templated
+from ..scenario import Act, Case, Need
 
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
 LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first
 COMMAND_SHARE = 0.75  # of what is then left of the server's own drain limit: a quick command may not make it be reached
 
-
-def templated(server: Server, placeholder: str) -> bool:
-    """Whether the command or the environment passes this on to the server."""
-    return any(placeholder in text for text in (*server.command, *server.env.values()))
+A_REQUEST = Need(
+    declared=lambda server: server.routes.slow is not None or server.routes.post is not None,
+    advice="routes.slow or routes.post",
+)
+A_STREAM = Need(declared=lambda server: server.routes.stream is not None, advice="routes.stream")
+A_DRAIN_LIMIT = Need(
+    declared=lambda server: server.drain is not None, advice="drain, the server's own drain limit in seconds"
+)
+WORKERS = Need(
+    declared=lambda server: server.workers > 1 or templated(server, "workers"),
+    advice="workers = 2, with {workers} in the command",
+)
 
 
 def idle(stop: Stop) -> Act:
     """Ask a server that has nothing to do."""
 
-    async def act(live: LiveServer) -> None:
-        await live.ready()
+    async def act(stage: Stage) -> None:
+        live = await stage.ready()
         await live.stop(stop)
         await live.ended()
 
@@ -43,28 +54,26 @@ def lasting(server: Server, seconds: float) -> float:
     return LEAD + seconds + min(COMMAND_LEAD, spare)
 
 
-async def begin_load(live: LiveServer, seconds: float, name: str = "in flight") -> Running:
+async def begin_load(live: LiveServer, seconds: float, role: Role = IN_FLIGHT) -> Running:
     """A request of that many seconds, under way for LEAD of them. Without `routes.slow`, one whose body is held back:
-    whoever begins it calls `release`. Either is in flight for every server."""
+    whoever begins it calls `release`. Either is in flight for every server. Needs A_REQUEST."""
     routes = live.server.routes
     if routes.slow is not None:
-        running = live.begin(name, routes.slow.replace("{seconds}", f"{seconds:g}"))
-    elif routes.post is not None:
-        live.notes.append("in flight: a POST whose body was held back, since routes.slow is not declared")
-        running = live.begin(name, routes.post.path, routes.post, hold=True)
+        running = live.http.begin(role, routes.slow.replace("{seconds}", f"{seconds:g}"))
     else:
-        raise Unsupported("declare routes.slow, or routes.post")
+        assert routes.post is not None
+        live.notes.append(f"{role}: a POST whose body was held back, since routes.slow is not declared")
+        running = live.http.begin(role, routes.post.path, routes.post, hold=True)
     await running.under_way()
     await live.pause(LEAD)
     return running
 
 
-async def stop_with_load(live: LiveServer) -> None:
+async def stop_with_load(stage: Stage) -> None:
     """Terminate, with a request in flight where one can be made: that is when shutdown code meets surprises."""
-    await live.ready()
-    routes = live.server.routes
+    live = await stage.ready()
     request = None
-    if routes.slow is not None or routes.post is not None:
+    if A_REQUEST.declared(live.server):
         request = await begin_load(live, lasting(live.server, left(live.server)))
     await live.stop()
     if request is not None:
@@ -73,14 +82,17 @@ async def stop_with_load(live: LiveServer) -> None:
     await live.ended()
 
 
-def one_and_several_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
+def one_and_several_workers(server: Server) -> tuple[Case, ...]:
     """As declared, and with the other number of workers where the command takes {workers}."""
-    if not templated(server, "{workers}"):
-        return (("", server),)
-    return tuple((f"workers={number}", replace(server, workers=number)) for number in (1, max(2, server.workers)))
+    if not templated(server, "workers"):
+        return (Case(server=server),)
+    return tuple(
+        Case(id=f"workers-{number}", server=replace(server, workers=number)) for number in (1, max(2, server.workers))
+    )
 
 
-def several_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
-    if server.workers > 1 or not templated(server, "{workers}"):
-        return (("", server),)
-    return (("workers=2", replace(server, workers=2)),)
+def several_workers(server: Server) -> tuple[Case, ...]:
+    """With two workers, unless more are declared."""
+    if server.workers > 1 or not templated(server, "workers"):
+        return (Case(server=server),)
+    return (Case(server=replace(server, workers=2)),)

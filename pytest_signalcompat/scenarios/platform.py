@@ -5,20 +5,23 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from .. import checks
-from ..model import Level, Platform, Scenario, Server, Stop
-from .common import idle, one_and_several_workers, templated
+from ..model import Level, Server, Stop
+from ..placeholders import templated
+from ..scenario import Case, Scenario
+from .common import idle, one_and_several_workers
 
 WINDOWS_LOOPS = ("proactor", "selector")
 
 
-def loops_and_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
+def loops_and_workers(server: Server) -> tuple[Case, ...]:
     """Both Windows loops where the command takes {loop}, one and several workers where it takes {workers}."""
-    if not templated(server, "{loop}"):
-        return one_and_several_workers(server, platform)
+    cases = one_and_several_workers(server)
+    if not templated(server, "loop"):
+        return cases
     return tuple(
-        (f"loop={loop}" + (f", {name}" if name else ""), replace(variant, loop=loop))
+        Case(id=f"{loop}-{case.server.workers}", server=replace(case.server, loop=loop))
         for loop in WINDOWS_LOOPS
-        for name, variant in one_and_several_workers(server, platform)
+        for case in cases
     )
 
 
@@ -27,10 +30,9 @@ SC901 = Scenario(
     slug="console-ctrl-c",
     level=Level.MUST,
     requirement="CTRL_C on its console stops it by design, on both event loops, with one worker and with several",
-    why="The two Windows loops wake up differently on CTRL_C, and every worker on the console hears it too.",
     act=idle(Stop.INTERRUPT),
     checks=checks.stopped_well(),
     stops=(Stop.INTERRUPT,),
     only="windows",
-    variants=loops_and_workers,
+    cases=loops_and_workers,
 )

@@ -8,31 +8,51 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
 
 import h11
+from msgspec.structs import replace
+
+from ..model import Exchange, Role
+from .waiting import first
 
 CONNECT_LIMIT = 5.0  # seconds; Windows repeats a refused SYN for about two before it says so
 READ_SIZE = 65536
 
+Clock = Callable[[], float]
 
-@dataclass
-class Steps:
-    """When each step of an exchange happened (perf_counter seconds), and what came of it."""
 
-    begun: float
-    connected: float | None = None
-    sent: float | None = None
-    answered: float | None = None
-    ended: float | None = None
-    end: str = "open"
-    status: int | None = None
-    body: bytearray = field(default_factory=bytearray)
-    received: int = 0
-    keep_alive: bool = False
-    framed: bool = True
-    detail: str = ""
+class Running:
+    """An exchange that is under way: `fact` is what is known of it so far, on the clock of its server."""
+
+    def __init__(self, role: Role, method: str, path: str, clock: Clock = perf_counter) -> None:
+        self.clock = clock
+        self.fact = Exchange(role=role, method=method, path=path, begun=clock())
+        self.body = bytearray()  # no more than READ_SIZE of it
+        self.sent, self.progress, self.release = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.task: asyncio.Task[None] | None = None  # what moves it, where that is not its caller
+
+    def note(self, **changes: Any) -> None:
+        """Adds what has become known."""
+        self.fact = replace(self.fact, **changes)
+
+    async def under_way(self, limit: float = 5.0) -> None:
+        """Until the request is sent as far as it will be, or has ended, or the limit (seconds) is reached."""
+        await first(self.sent.wait(), self._end(), limit=limit)
+
+    async def streaming(self, limit: float = 5.0) -> None:
+        """Until the first piece of the response's body has come, or it has ended."""
+        await first(self.progress.wait(), self._end(), limit=limit)
+
+    async def finished(self, limit: float) -> None:
+        """Until the exchange has ended, or the limit (seconds) is reached."""
+        await first(self._end(), limit=limit)
+
+    async def _end(self) -> None:
+        if self.task is not None:
+            await asyncio.wait((self.task,))
 
 
 class Connection:
@@ -88,32 +108,33 @@ class Connection:
             self._writer.write(data)
             await self._writer.drain()
 
-    async def receive(self, steps: Steps, on_progress: asyncio.Event | None = None) -> None:
-        """Reads one response to its end and fills `steps`. Never raises for what a server does."""
+    async def receive(self, running: Running) -> None:
+        """Reads one response to its end and notes what it was. Never raises for what a server does."""
         try:
-            while steps.end == "open":
-                event = await self._next_event()
-                if isinstance(event, h11.Response):
-                    steps.answered, steps.status = time.perf_counter(), event.status_code
-                    steps.framed = _framed(event)
-                elif isinstance(event, h11.Data):
-                    steps.received += len(event.data)
-                    if len(steps.body) < READ_SIZE:
-                        steps.body += event.data
-                    if on_progress is not None:
-                        on_progress.set()
-                elif isinstance(event, h11.EndOfMessage):
-                    steps.end = "complete"
-                    steps.keep_alive = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-                    if steps.keep_alive:
-                        self._http.start_next_cycle()
-                elif isinstance(event, h11.ConnectionClosed):
-                    steps.end, steps.detail = "closed", "connection closed without a response"
+            while running.fact.end == "open":
+                self._take(await self._next_event(), running)
         except (OSError, h11.RemoteProtocolError) as problem:
             before = "reset" if isinstance(problem, OSError) else "closed"
-            steps.end = before if steps.answered is None else "truncated"
-            steps.detail = f"{type(problem).__name__}: {problem}"
-        steps.ended = time.perf_counter()
+            end = before if running.fact.answered is None else "truncated"
+            running.note(end=end, detail=f"{type(problem).__name__}: {problem}")
+        running.note(ended=running.clock())
+
+    def _take(self, event: object, running: Running) -> None:
+        match event:
+            case h11.Response():
+                running.note(answered=running.clock(), status=event.status_code, framed=_framed(event))
+            case h11.Data():
+                running.note(received=running.fact.received + len(event.data))
+                if len(running.body) < READ_SIZE:
+                    running.body += event.data
+                running.progress.set()
+            case h11.EndOfMessage():
+                keep_alive = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+                running.note(end="complete", keep_alive=keep_alive)
+                if keep_alive:
+                    self._http.start_next_cycle()
+            case h11.ConnectionClosed():
+                running.note(end="closed", detail="connection closed without a response")
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:

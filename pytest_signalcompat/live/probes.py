@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
+from ..model import Role
 from .ports import HOST
-from .wire import Connection, Steps
+from .wire import Connection, Running
 
 ANSWER_LIMIT = 2.0  # seconds for one probe
+PROBE = Role("probe")
 
 
 async def http(port: int, path: str) -> tuple[bool, str]:
     """Whether GET answers 2xx, and what was found."""
+    where = f"GET {path} on port {port}"
     try:
         async with asyncio.timeout(ANSWER_LIMIT), Connection(HOST, port) as connection:
             await connection.connect()
-            steps = Steps(begun=time.perf_counter())
+            running = Running(PROBE, "GET", path)
             await connection.send_head("GET", path, 0)
             await connection.end_request()
-            await connection.receive(steps)
+            await connection.receive(running)
     except TimeoutError:
-        return False, f"GET {path} on port {port}: no answer within {ANSWER_LIMIT:g} s"
+        return False, f"{where}: no answer within {ANSWER_LIMIT:g} s"
     except OSError as problem:
-        return False, f"GET {path} on port {port}: {type(problem).__name__}"
-    if steps.status is None:
-        return False, f"GET {path} on port {port}: {steps.detail}"
-    return 200 <= steps.status < 300, f"GET {path} on port {port}: status {steps.status}"
+        return False, f"{where}: {type(problem).__name__}"
+    status = running.fact.status
+    if status is None:
+        return False, f"{where}: {running.fact.detail}"
+    return 200 <= status < 300, f"{where}: status {status}"
 
 
 async def tcp(port: int) -> tuple[bool, str]:

@@ -1,0 +1,220 @@
+"""A started server, as a scenario sees it: `ready`, `http`, `stop`, `ended`; and what was seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+
+from ..errors import NotReady, StopCommandError, SupervisorError
+from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
+from ..placeholders import expand
+from ..supervisor.client import Command, Supervisor
+from . import ending
+from .http import Requests
+from .readiness import Heard, Readiness
+from .waiting import first
+
+SETTLE = 0.3  # seconds from ready to the first stop: a server may listen before its handlers are installed
+MARKS_LIMIT = 10.0  # seconds for the remaining workers' start marks once the first is ready
+
+
+class LiveServer:
+    """Lifetime: one server process tree. Started by a `Stage`."""
+
+    def __init__(self, server: Server, supervisor: Supervisor, port: int) -> None:
+        self.server, self.port = server, port
+        self.platform: Platform = supervisor.platform
+        self.notes: list[str] = []
+        self.http = Requests(port, self.now)
+        self.concluded = False
+        self.spawned = 0.0  # seconds of perf_counter
+        self._supervisor = supervisor
+        self._heard = Heard(supervisor)
+        self._readiness = Readiness(server.ready, port, self._heard)
+        self._ready: float | None = None
+        self._ready_detail = ""
+        self._deliveries: list[Delivery] = []
+        self._commands: list[asyncio.Task[None]] = []
+        self._processes: tuple[Process, ...] = ()
+        self._end = ending.End()
+
+    # ------------------------------------------------------------ starting
+
+    async def spawn(
+        self,
+        wrapper: tuple[str, ...] = (),
+        ignored: tuple[str, ...] = (),
+        blocked: tuple[str, ...] = (),
+        namespace: str | None = None,
+    ) -> None:
+        """Raises SpawnError naming the command, or what cannot be had here."""
+        command = tuple(self._fill(part) for part in (*wrapper, *self.server.command))
+        # A Python server's prints are seen when they are made, not when a buffer is full.
+        self._env = {"PYTHONUNBUFFERED": "1", **{name: self._fill(text) for name, text in self.server.env.items()}}
+        self.spawned = self._heard.origin = time.perf_counter()
+        self.spawned = self._heard.origin = await self._supervisor.spawn(
+            command, self.server.cwd, self._env, ignored=ignored, blocked=blocked, namespace=namespace
+        )
+
+    def _fill(self, text: str) -> str:
+        values = {
+            "python": self.platform.executable,
+            "port": str(self.port),
+            "workers": str(self.server.workers),
+            "loop": self.server.loop,
+            "drain": f"{self.server.drain or 0:g}",
+            "pid": str(self._supervisor.pid or ""),
+        }
+        return expand(text, values, {**os.environ, **self.server.env})
+
+    def now(self) -> float:
+        """Seconds since the server was spawned."""
+        return time.perf_counter() - self.spawned
+
+    async def ready(self, settle: float = SETTLE) -> None:
+        """Until the server is ready, has said so in every worker's start mark, and had `settle` seconds.
+
+        Raises NotReady when it exits before, or when `ready.timeout` is over.
+        """
+        limit = self.server.ready.timeout
+        try:
+            async with asyncio.timeout(limit):
+                await first(self._become_ready(), asyncio.shield(self._supervisor.exit))
+            self._ready_detail = self._readiness.detail
+        except TimeoutError:
+            self._ready_detail = f"not ready within {limit:g} s ({self._readiness.detail})"
+        if self._ready is None:
+            raise NotReady(self._ready_detail)
+        if self.server.marks.started is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MARKS_LIMIT):
+                    marks = self._heard.until(self.server.marks.started, self.server.workers)
+                    await first(marks, asyncio.shield(self._supervisor.exit))
+        await self.pause(settle)
+
+    async def _become_ready(self) -> None:
+        await self._readiness.reached()
+        self._ready = self.now()
+
+    async def pause(self, seconds: float) -> None:
+        """Lets the server be for a while; shorter only if it exits."""
+        await first(asyncio.sleep(seconds), asyncio.shield(self._supervisor.exit))
+
+    @property
+    def exited(self) -> bool:
+        return self._supervisor.exit.done()
+
+    # ------------------------------------------------------------ stopping
+
+    async def stop(self, stop: Stop = Stop.TERMINATE, reach: Reach = Reach.LEADER) -> None:
+        """Delivers a stop request, or starts the declared command in its place. A server that is gone gets none."""
+        if not self._deliveries:
+            self._processes = await self._supervisor.tree()
+        command = self.server.stops.get(stop)
+        try:
+            if command is None:
+                self._deliveries.append(self._since_spawn(await self._supervisor.deliver(stop, reach)))
+            else:
+                await self._start_command(stop, command)
+        except SupervisorError as problem:
+            self.notes.append(f"{stop} was not delivered: {problem}")
+
+    def _since_spawn(self, delivery: Delivery) -> Delivery:
+        return Delivery(stop=delivery.stop, what=delivery.what, reach=delivery.reach, at=delivery.at - self.spawned)
+
+    async def _start_command(self, stop: Stop, command: StopCommand) -> None:
+        argv = tuple(self._fill(part) for part in command.command)
+        if self.exited:
+            raise SupervisorError("the leader has exited")
+        running = await self._supervisor.run(argv, self.server.cwd, self._env, command.timeout)
+        what = Delivery(stop=stop, what=" ".join(argv), reach=Reach.COMMAND, at=running.at)
+        self._deliveries.append(self._since_spawn(what))
+        self._commands.append(asyncio.create_task(self._end_of(running, stop, command, argv)))
+
+    async def _end_of(self, running: Command, stop: Stop, command: StopCommand, argv: tuple[str, ...]) -> None:
+        done = await running.done
+        if done.status == 0:
+            return
+        how = f"hung within {command.timeout:g} s" if done.status is None else f"exited with status {done.status}"
+        text = done.output.strip() or "(no output)"
+        raise StopCommandError(
+            f"stop.{stop}.command of server {self.server.name!r} {how}; expected: status 0\n"
+            f"  command: {list(argv)}\n  output: {text}"
+        )
+
+    async def ended(self) -> None:
+        """Until the leader has exited, or the grace period since the first stop request is over.
+
+        Raises StopCommandError when a stop command fails.
+        """
+        begun = self._deliveries[0].at if self._deliveries else self.now()
+        exit_seen = asyncio.shield(self._supervisor.exit)
+        waiting: set[asyncio.Future[object]] = {exit_seen, *self._commands}  # type: ignore[arg-type]
+        while exit_seen in waiting:
+            left = begun + self.server.grace - self.now()
+            done, waiting = await asyncio.wait(waiting, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                return
+            for task in done:
+                if task is not exit_seen:
+                    task.result()
+
+    # ------------------------------------------------------------ what was seen
+
+    async def conclude(self) -> None:
+        """Sees the end: waits for the exit, for tree and port as long as the requirement allows, then ends what is left.
+
+        Raises StopCommandError when a stop command failed.
+        """
+        if self.concluded:
+            return
+        self.concluded = True
+        if self._deliveries:
+            await self.ended()
+        exit = self._exit()
+        self._end = await ending.see(self._supervisor, self.port, self.now, exit.at if exit else None)
+        ends = await asyncio.gather(*self._commands, return_exceptions=True)
+        await self._heard.finish()
+        await self.http.close()
+        for problem in ends:
+            if problem is not None:
+                raise problem
+
+    async def close(self) -> None:
+        """Lets go of requests and commands, whatever became of the server."""
+        for command in self._commands:
+            command.cancel()
+        await asyncio.gather(*self._commands, return_exceptions=True)
+        await self.http.close()
+
+    def _exit(self) -> Exit | None:
+        left = self._supervisor.exit
+        if not left.done() or left.cancelled() or left.exception() is not None:
+            return None
+        return Exit(at=left.result().at - self.spawned, status=left.result().status)
+
+    def observation(self) -> Observation:
+        """Everything seen so far; complete once `conclude` has returned."""
+        return Observation(
+            platform=self.platform,
+            workers=self.server.workers,
+            ready=self._ready,
+            ready_detail=self._ready_detail,
+            deliveries=tuple(self._deliveries),
+            exchanges=self.http.facts,
+            processes=self._processes,
+            output=tuple(self._heard.log.lines),
+            dropped=self._supervisor.dropped,
+            dropped_until=self._since(self._supervisor.dropped_until),
+            exit=self._exit(),
+            gone=self._since(self._end.gone),
+            survivors=self._end.survivors,
+            port=self._end.port,
+            killed=self._since(self._end.killed),
+            notes=tuple(self.notes),
+        )
+
+    def _since(self, at: float | None) -> float | None:
+        return None if at is None else at - self.spawned
