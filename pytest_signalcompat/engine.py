@@ -27,6 +27,7 @@ from .supervisor.client import Launcher, Supervisor
 T = TypeVar("T")
 CLOSE_LIMIT = 30.0  # seconds for everything under way to be ended
 
+
 def default_jobs() -> int:
     """Scenarios mostly wait; starting servers is what costs."""
     return max(2, 2 * (os.cpu_count() or 1))

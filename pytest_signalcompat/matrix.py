@@ -65,7 +65,7 @@ class Report(Record):
 
 
 class Matrix(Record):
-    """Results of one or several runs. Adding the same server, code, case and environment again replaces the older one."""
+    """Results of one or several runs. Adding the same server, code, case and environment again replaces the older."""
 
     results: tuple[Result, ...] = ()
 

@@ -68,8 +68,8 @@ class Need(Record):
 class Case(Record):
     """One way to run a scenario on a server: `SC901[selector-2]`. The only case of a scenario has no id."""
 
-    id: str = ""
     server: Server
+    id: str = ""
 
 
 Cases = Callable[[Server], tuple[Case, ...]]
@@ -83,9 +83,9 @@ def as_declared(server: Server) -> tuple[Case, ...]:
 class Scenario(Record):
     """A numbered requirement: what to do to a server, and how to judge what was seen.
 
-    `cases` follow from the declaration alone, so that they are known before any process is started. `least_grace` is how
-    many seconds of grace its verdict needs. A scenario of your own may bring its explanation, as Markdown; the pages of
-    the catalogue are scenarios/explain/.
+    `cases` follow from the declaration alone, so that they are known before any process is started. `least_grace` is
+    how many seconds of grace its verdict needs. `explanation` is Markdown, for a scenario of your own; the pages of the
+    catalogue are scenarios/explain/.
     """
 
     code: str

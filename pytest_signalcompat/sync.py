@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from .checks import became_ready
 from .engine import Engine
 from .errors import NotReady
-from .live import LiveServer, Running, started
-from .model import Exchange, Observation, Post, Server, Stop
-from .ports import HOST
+from .live.http import Running
+from .live.ports import HOST
+from .live.server import LiveServer
+from .live.stage import stage
+from .model import IN_FLIGHT, Exchange, Observation, Post, Server, Stop
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +24,7 @@ TICK = 0.2  # seconds; an untimed wait cannot be interrupted by Ctrl-C on Window
 class InFlight:
     """A request that has been sent and may be answered any time."""
 
-    def __init__(self, owner: SyncServer, running: Running) -> None:
+    def __init__(self, owner: SignalServer, running: Running) -> None:
         self._owner, self._running = owner, running
 
     def release(self) -> None:
@@ -32,10 +34,10 @@ class InFlight:
     def result(self, timeout: float = 30.0) -> Exchange:
         """What became of it, after at most `timeout` seconds; then its `end` is "open"."""
         self._owner._call(self._running.finished(timeout))
-        return self._owner._live._fact(self._running)
+        return self._running.fact
 
 
-class SyncServer:
+class SignalServer:
     """A server that is ready. Ends with `close`, which leaves nothing of it."""
 
     def __init__(self, engine: Engine, server: Server, wait_ready: bool = True) -> None:
@@ -43,15 +45,20 @@ class SyncServer:
         self._stack = AsyncExitStack()
         self._server = server
         self._concluded = self._closed = False
-        self._live: LiveServer = self._call(self._stack.enter_async_context(started(server, engine.launcher)))
-        if wait_ready:
-            try:
+        try:
+            self._live: LiveServer = self._call(self._start())
+            if wait_ready:
                 self._call(self._live.ready())
-            except BaseException as problem:
-                if isinstance(problem, NotReady):
-                    problem.add_note(self._why_not_ready())
-                self.close()
-                raise
+        except BaseException as problem:
+            if isinstance(problem, NotReady):
+                problem.add_note(self._why_not_ready())
+            self.close()
+            raise
+
+    async def _start(self) -> LiveServer:
+        platform = await self._engine.platform()
+        on = await self._stack.enter_async_context(stage(self._server, platform, self._engine.launcher))
+        return await on.start()
 
     @property
     def port(self) -> int:
@@ -79,7 +86,7 @@ class SyncServer:
         post = Post(path=path, body=body) if body is not None else None
 
         async def begin() -> Running:
-            running = self._live.begin("in flight", path, post, hold)
+            running = self._live.http.begin(IN_FLIGHT, path, post, hold)
             await running.under_way()
             return running
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pytest_signalcompat.model import (
+    IN_FLIGHT,
+    Attempt,
     Delivery,
     Ending,
     Exchange,
@@ -15,6 +19,7 @@ from pytest_signalcompat.model import (
     Platform,
     PortState,
     Process,
+    Reach,
     Result,
     Stop,
 )
@@ -37,7 +42,7 @@ WINDOWS = Platform(
 )
 
 CUT = Exchange(
-    name="in flight",
+    role=IN_FLIGHT,
     method="GET",
     path="/slow?seconds=1.5",
     end="closed",
@@ -52,8 +57,7 @@ SEEN = Observation(
     platform=LINUX,
     ready=0.25,
     ready_detail="GET /health on port 20000: status 200",
-    started_marks=1,
-    deliveries=(Delivery(stop=Stop.TERMINATE, what="SIGTERM", reach="leader", at=1.12),),
+    deliveries=(Delivery(stop=Stop.TERMINATE, what="SIGTERM", reach=Reach.LEADER, at=1.12),),
     exchanges=(CUT,),
     processes=(Process(pid=7, name="python server.py"),),
     output=(Line(at=0.24, text="started pid=7"), Line(at=1.5, text="stopped pid=7")),
@@ -73,7 +77,7 @@ PASSED = Result(
     requirement="asked to terminate while idle, it shuts down by design",
     seconds=1.23456,
     platform=LINUX,
-    observation=SEEN,
+    attempts=(Attempt(starts=(SEEN,), seconds=1.2),),
 )
 FAILED = Result(
     server="api",
@@ -85,18 +89,18 @@ FAILED = Result(
     requirement="a request begun before the stop request gets its complete response",
     failures=(
         Failure(
-            check="request completed",
+            check="request-completed",
             expected="a complete 2xx response",
             actual="connection closed without a response, 0.01 s after SIGTERM",
             fix="on a stop request keep serving what has begun",
         ),
         Failure(
-            check="accepted status", expected="exit status 0", actual="exit status -15 (SIGTERM)", fix="leave with 0"
+            check="accepted-status", expected="exit status 0", actual="exit status -15 (SIGTERM)", fix="leave with 0"
         ),
     ),
     seconds=2.5,
     platform=LINUX,
-    observation=SEEN,
+    attempts=(Attempt(starts=(SEEN,), seconds=1.2),),
 )
 WEAK = Result(
     server="api",
@@ -108,10 +112,10 @@ WEAK = Result(
     requirement="asked to quit while idle, it is gone in time",
     failures=(
         Failure(
-            check="exits in time", expected="exit within 5 s", actual="still running 5 s after SIGQUIT", timing=True
+            check="exits-in-time", expected="exit within 5 s", actual="still running 5 s after SIGQUIT", timing=True
         ),
     ),
-    attempt=2,
+    attempts=(Attempt(starts=(), seconds=6.0), Attempt(starts=(), seconds=5.5)),
     platform=LINUX,
 )
 UNPROVEN = Result(
@@ -119,7 +123,7 @@ UNPROVEN = Result(
     code="SC202",
     slug="interrupt-idle",
     level=Level.MUST,
-    outcome=Outcome.INCONCLUSIVE,
+    outcome=Outcome.UNPROVEN,
     ending=Ending.CLEAN,
     requirement="interrupted while idle, it shuts down by design",
     failures=(
@@ -127,7 +131,7 @@ UNPROVEN = Result(
             check="evidence",
             expected="a sign that the shutdown code ran",
             actual="exit status 0 0.10 s after SIGINT",
-            inconclusive=True,
+            unproven=True,
         ),
     ),
     platform=LINUX,
@@ -153,3 +157,10 @@ ERROR = Result(
     platform=LINUX,
 )
 EVERY = (PASSED, UNPROVEN, WEAK, FAILED, UNTESTED, ERROR)
+
+
+def with_observation(result: Result, seen: Observation | None) -> Result:
+    """That result with another observation in its only attempt."""
+    attempts = () if seen is None else (Attempt(starts=(seen,)),)
+    changed: Result = msgspec.structs.replace(result, attempts=attempts)
+    return changed

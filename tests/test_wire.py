@@ -7,16 +7,17 @@ import contextlib
 import os
 import socket
 import struct
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from pytest_signalcompat.ports import HOST, reserved_port
-from pytest_signalcompat.wire import Connection, Steps
+from pytest_signalcompat.live.ports import HOST, reserved_port
+from pytest_signalcompat.live.wire import Connection, Running
+from pytest_signalcompat.model import Role
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+TEST = Role("test")
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 
@@ -60,14 +61,14 @@ def reset_one(listener: socket.socket) -> None:
     sock.close()
 
 
-async def get(port: int) -> Steps:
-    steps = Steps(begun=time.perf_counter())
+async def get(port: int) -> Running:
+    running = Running(TEST, "GET", "/")
     async with Connection(HOST, port) as connection:
         await connection.connect()
         await connection.send_head("GET", "/", 0)
         await connection.end_request()
-        await connection.receive(steps)
-    return steps
+        await connection.receive(running)
+    return running
 
 
 @pytest.mark.parametrize(
@@ -87,13 +88,15 @@ async def get(port: int) -> Steps:
 def test_how_an_exchange_ends(behave: Behaviour, end: str, status: int | None, received: int) -> None:
     async def test() -> None:
         async with serving(behave) as port:
-            steps = await get(port)
-        assert (steps.end, steps.status, steps.received) == (end, status, received), steps.detail
-        assert steps.framed == (bytes(steps.body) != b"old")
-        assert steps.ended is not None
-        assert (steps.answered is None) == (status is None)
-        assert steps.answered is None or steps.begun < steps.answered <= steps.ended
-        assert bool(steps.detail) == (end != "complete")
+            running = await get(port)
+        assert (running.fact.end, running.fact.status, running.fact.received) == (end, status, received), (
+            running.fact.detail
+        )
+        assert running.fact.framed == (bytes(running.body) != b"old")
+        assert running.fact.ended is not None
+        assert (running.fact.answered is None) == (status is None)
+        assert running.fact.answered is None or running.fact.begun < running.fact.answered <= running.fact.ended
+        assert bool(running.fact.detail) == (end != "complete")
 
     run(test())
 
@@ -102,9 +105,9 @@ def test_a_reset_is_told_from_a_close() -> None:
     async def test() -> None:
         with socket.create_server((HOST, 0)) as listener:
             resetting = asyncio.create_task(asyncio.to_thread(reset_one, listener))
-            steps = await get(listener.getsockname()[1])
+            running = await get(listener.getsockname()[1])
             await resetting
-        assert (steps.end, steps.status) == ("reset", None), steps.detail
+        assert (running.fact.end, running.fact.status) == ("reset", None), running.fact.detail
 
     run(test())
 
@@ -129,11 +132,11 @@ def test_a_kept_connection_serves_again_and_tells_when_it_is_closed() -> None:
         async with serving(twice) as port, Connection(HOST, port) as connection:
             await connection.connect()
             for _ in range(2):
-                steps = Steps(begun=time.perf_counter())
+                running = Running(TEST, "GET", "/")
                 await connection.send_head("GET", "/", 0)
                 await connection.end_request()
-                await connection.receive(steps)
-                assert (steps.end, bytes(steps.body), steps.keep_alive) == ("complete", b"ok", True)
+                await connection.receive(running)
+                assert (running.fact.end, bytes(running.body), running.fact.keep_alive) == ("complete", b"ok", True)
             await connection.closed_by_peer()
 
     run(test())
@@ -142,25 +145,25 @@ def test_a_kept_connection_serves_again_and_tells_when_it_is_closed() -> None:
 def test_a_response_that_closes_keeps_nothing_alive() -> None:
     async def test() -> None:
         async with serving(says(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")) as port:
-            steps = await get(port)
-        assert (steps.end, steps.keep_alive) == ("complete", False)
+            running = await get(port)
+        assert (running.fact.end, running.fact.keep_alive) == ("complete", False)
 
     run(test())
 
 
-async def post(connection: Connection, first: bytes, rest: asyncio.Event) -> Steps:
+async def post(connection: Connection, first: bytes, rest: asyncio.Event) -> Running:
     """A body of two halves; the second one waits."""
-    steps = Steps(begun=time.perf_counter())
+    running = Running(TEST, "GET", "/")
     await connection.connect()
     await connection.send_head("POST", "/", 2 * len(first), "text/plain")
     await connection.send_body(first)
-    reading = asyncio.create_task(connection.receive(steps))
+    reading = asyncio.create_task(connection.receive(running))
     await asyncio.wait((reading, asyncio.create_task(rest.wait())), return_when=asyncio.FIRST_COMPLETED)
     if not reading.done():
         await connection.send_body(first)
         await connection.end_request()
     await reading
-    return steps
+    return running
 
 
 def test_a_body_held_back_keeps_the_request_in_flight() -> None:
@@ -176,8 +179,8 @@ def test_a_body_held_back_keeps_the_request_in_flight() -> None:
 
     async def test() -> None:
         async with serving(behave) as port, Connection(HOST, port) as connection:
-            steps = await post(connection, b"half", go_on)
-        assert (steps.end, steps.status, bytes(heard)) == ("complete", 200, b"halfhalf")
+            running = await post(connection, b"half", go_on)
+        assert (running.fact.end, running.fact.status, bytes(heard)) == ("complete", 200, b"halfhalf")
 
     run(test())
 
@@ -186,14 +189,14 @@ def test_a_response_may_come_before_the_body_is_sent() -> None:
     async def test() -> None:
         refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy"
         async with serving(says(refusal)) as port, Connection(HOST, port) as connection:
-            steps = await post(connection, b"half", asyncio.Event())
-        assert (steps.end, steps.status, steps.keep_alive) == ("complete", 503, False)
+            running = await post(connection, b"half", asyncio.Event())
+        assert (running.fact.end, running.fact.status, running.fact.keep_alive) == ("complete", 503, False)
 
     run(test())
 
 
 def test_progress_tells_that_a_stream_has_begun() -> None:
-    progress, seen = asyncio.Event(), asyncio.Event()
+    seen = asyncio.Event()
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await says(CHUNKED)(reader, writer)
@@ -201,17 +204,17 @@ def test_progress_tells_that_a_stream_has_begun() -> None:
         writer.write(b"0\r\n\r\n")
 
     async def test() -> None:
-        steps = Steps(begun=time.perf_counter())
+        running = Running(TEST, "GET", "/")
         async with serving(behave) as port, Connection(HOST, port) as connection:
             await connection.connect()
             await connection.send_head("GET", "/stream", 0)
             await connection.end_request()
-            reading = asyncio.create_task(connection.receive(steps, progress))
-            await progress.wait()
-            assert (steps.end, steps.received) == ("open", 5)
+            reading = asyncio.create_task(connection.receive(running))
+            await running.progress.wait()
+            assert (running.fact.end, running.fact.received) == ("open", 5)
             seen.set()
             await reading
-        assert steps.end == "complete"
+        assert running.fact.end == "complete"
 
     run(test())
 
@@ -221,8 +224,8 @@ def test_only_the_beginning_of_a_long_body_is_kept() -> None:
         size = 1_000_000
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
         async with serving(says(head, b"x" * size)) as port:
-            steps = await get(port)
-        assert (steps.end, steps.received) == ("complete", size)
-        assert len(steps.body) < 200_000
+            running = await get(port)
+        assert (running.fact.end, running.fact.received) == ("complete", size)
+        assert len(running.body) < 200_000
 
     run(test())

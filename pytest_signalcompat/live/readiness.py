@@ -63,7 +63,7 @@ class Readiness:
         self.detail = ""
 
     async def reached(self) -> None:
-        while not await self._ask():
+        while not await self._ask():  # noqa: ASYNC110 - a readiness probe asks again; nothing tells
             await asyncio.sleep(PROBE_PAUSE)
 
     async def _ask(self) -> bool:

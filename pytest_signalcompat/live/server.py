@@ -106,6 +106,11 @@ class LiveServer:
     def exited(self) -> bool:
         return self._supervisor.exit.done()
 
+    async def exit_within(self, seconds: float) -> bool:
+        """Until the leader has exited, or that time is over. Asks for nothing."""
+        await self.pause(seconds)
+        return self.exited
+
     # ------------------------------------------------------------ stopping
 
     async def stop(self, stop: Stop = Stop.TERMINATE, reach: Reach = Reach.LEADER) -> None:
@@ -164,7 +169,7 @@ class LiveServer:
     # ------------------------------------------------------------ what was seen
 
     async def conclude(self) -> None:
-        """Sees the end: waits for the exit, for tree and port as long as the requirement allows, then ends what is left.
+        """Sees the end: waits for exit, tree and port as long as the requirement allows, then ends what is left.
 
         Raises StopCommandError when a stop command failed.
         """

@@ -24,7 +24,7 @@ class Stage:
         self._lives: list[LiveServer] = []
 
     def port(self, taken: bool = False) -> int:
-        """A port that is kept free of others until the attempt is over; or one that is `taken` by a listener of ours."""
+        """A port that is kept from others until the attempt is over; or one that is `taken` by a listener of ours."""
         port = self._stack.enter_context(reserved_port())
         if taken:
             listener = self._stack.enter_context(socket.socket())

@@ -1,37 +1,30 @@
-"""The table as Markdown, one column a server and platform; for pull requests and documents."""
+"""The table as Markdown, one column a server and environment; for pull requests and documents."""
 
 from __future__ import annotations
 
 from ..matrix import Matrix
-from ..model import Outcome, Result
-from .terminal import WORDS, in_a_line
+from ..model import Outcome
+from .terminal import WORDS, columns_of, in_a_line, rows_of
 
-BAD = (Outcome.FAIL, Outcome.WEAK, Outcome.INCONCLUSIVE, Outcome.ERROR)
+BAD = (Outcome.FAIL, Outcome.WEAK, Outcome.UNPROVEN, Outcome.ERROR)
 
 
 def render(matrix: Matrix, plugin: str) -> str:
-    columns = list(dict.fromkeys(_column(result) for result in matrix.results))
-    codes = sorted({(result.code, result.slug) for result in matrix.results})
-    found = {(_column(result), result.code): result for result in matrix.results}
+    columns = columns_of(matrix)
     lines = [
         "| requirement | " + " | ".join(columns) + " |",
         "|---|" + "---|" * len(columns),
     ]
-    for code, slug in codes:
-        cells = [_cell(found.get((column, code))) for column in columns]
-        lines.append(f"| {code} {slug} | " + " | ".join(cells) + " |")
+    for (code, case, slug, _), found in rows_of(matrix).items():
+        cells = [_cell(found.get(column)) for column in columns]
+        lines.append(f"| {code} {slug}{f' [{case}]' if case else ''} | " + " | ".join(cells) + " |")
     bad = [f"- {in_a_line(result)}" for result in matrix.results if result.outcome in BAD]
     if bad:
         lines += ["", *bad]
     return "\n".join(lines) + f"\n\npytest-signalcompat {plugin}\n"
 
 
-def _column(result: Result) -> str:
-    return f"{result.server} ({result.platform.system})" if result.platform else result.server
-
-
-def _cell(result: Result | None) -> str:
-    if result is None:
+def _cell(outcome: Outcome | None) -> str:
+    if outcome is None:
         return ""
-    word = WORDS[result.outcome]
-    return f"**{word}**" if result.outcome in (Outcome.FAIL, Outcome.ERROR) else word
+    return f"**{WORDS[outcome]}**" if outcome in (Outcome.FAIL, Outcome.ERROR) else WORDS[outcome]

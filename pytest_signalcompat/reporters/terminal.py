@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..matrix import Matrix
-from ..model import IN_FLIGHT, KEEP_ALIVE, STREAM, Exchange, Observation, Outcome, Result
+from ..matrix import Matrix, environment_id
+from ..model import NEW_CONNECTION, Exchange, Level, Observation, Outcome, Result
 from ..statuses import described
 
 LAST_LINES = 20
@@ -22,27 +22,28 @@ def explain(result: Result) -> str:
     place = result.platform
     where = f" on {place.system} ({place.launcher})" if place else ""
     headline = result.failures[0].actual if result.failures else _headline(result.reason)
-    lines = [f"{result.code} {result.slug}: {headline}"]
+    lines = [f"{result.name} {result.slug}: {headline}"]
     lines.append(f"  verdict   {WORDS[result.outcome]}, ending {result.ending}: server {result.server}{where}")
     lines.append(f"  required  {result.requirement}")
-    seen = result.observation
-    if seen is not None:
-        lines.append(f"  asked     {asked(seen)}")
-    fixes: list[str] = []
+    starts = result.attempts[-1].starts if result.attempts else ()
+    lines += [f"  asked     {asked(seen)}" for seen in starts]
     for failure in result.failures:
         lines.append(f"  expected  {failure.expected}")
         lines.append(f"  found     {failure.actual}")
-        if failure.fix and failure.fix not in fixes:
-            fixes.append(failure.fix)
-    if seen is not None:
-        lines.append(f"  when      {timeline(seen)}")
-    lines += [f"  fix       {fix}" for fix in fixes]
-    lines += [f"  note      {note}" for note in seen.notes] if seen else []
-    if result.attempt > 1:
-        lines.append("  note      the first run was too late, so it was run again alone; this is that second run")
+    lines += [f"  when      {_beginning(seen)}{timeline(seen)}" for seen in starts]
+    lines += [f"  fix       {fix}" for fix in dict.fromkeys(failure.fix for failure in result.failures) if fix]
+    lines += [f"  note      {note}" for seen in starts for note in seen.notes]
+    if len(result.attempts) > 1:
+        lines.append(
+            "  retry     the first attempt was late, so it ran again with nothing else running; this is the second"
+        )
     if result.reason:
         lines += ["  reason    " + result.reason.strip().replace("\n", "\n            ")]
-    return "\n".join(lines + (_last_output(seen) if seen else []))
+    return "\n".join(lines + (_last_output(starts[-1]) if starts else []))
+
+
+def _beginning(seen: Observation) -> str:
+    return f"(started {seen.spawned:.2f} s after the first) " if seen.spawned else ""
 
 
 def _headline(reason: str) -> str:
@@ -64,12 +65,11 @@ def _last_output(seen: Observation) -> list[str]:
 def asked(seen: Observation) -> str:
     """The stop request and what was under way when it came."""
     first = seen.delivered
-    variant = f" [{seen.variant}]" if seen.variant else ""
     if first is None:
-        return f"to start{variant}"
+        return "to start"
     reach = {"leader": "to the leader", "group": "to the group", "console": "to its console"}.get(first.reach, "run")
-    load = [f"{x.method} {x.path}" for x in seen.exchanges if x.begun <= first.at and not x.name.startswith("new ")]
-    return f"{first.what} {reach}{f', with {load[0]}' if load else ''}{variant}"
+    load = [f"{x.method} {x.path}" for x in seen.exchanges if x.begun <= first.at and x.role != NEW_CONNECTION]
+    return f"{first.what} {reach}{f', with {load[0]}' if load else ''}"
 
 
 def timeline(seen: Observation) -> str:
@@ -79,10 +79,10 @@ def timeline(seen: Observation) -> str:
         moments.append((seen.ready, "ready"))
     moments += [(delivery.at, delivery.what) for delivery in seen.deliveries]
     for exchange in seen.exchanges:
-        if not exchange.name.startswith("new "):
-            moments.append((exchange.begun, f"{exchange.name} begun"))
+        if exchange.role != NEW_CONNECTION:
+            moments.append((exchange.begun, f"{exchange.role} begun"))
             if exchange.ended is not None:
-                moments.append((exchange.ended, f"{exchange.name} {_end(exchange)}"))
+                moments.append((exchange.ended, f"{exchange.role} {_end(exchange)}"))
     if seen.exit is not None:
         moments.append((seen.exit.at, f"exit {described(seen.platform.family, seen.exit.status)}"))
     if seen.gone is not None:
@@ -97,39 +97,67 @@ def _end(exchange: Exchange) -> str:
 
 
 def table(matrix: Matrix) -> list[str]:
-    """One row a requirement, one column a server."""
-    servers = list(dict.fromkeys(result.server for result in matrix.results))
-    rows = {(r.code, r.slug, r.level): None for r in sorted(matrix.results, key=lambda r: r.code)}
-    found = {(result.server, result.code): result for result in matrix.results}
-    slug_width = max((len(slug) for _, slug, _ in rows), default=0)
-    widths = [max(len(server), 8) for server in servers]
-    head = f"{'':5}  {'':{slug_width}}  {'':6}  " + "  ".join(f"{s:{w}}" for s, w in zip(servers, widths, strict=True))
+    """One row a requirement, one column a server; a row a case where the cases of a requirement differ."""
+    columns, cells = columns_of(matrix), rows_of(matrix)
+    names = {(code, case): f"{slug}{f' [{case}]' if case else ''}" for code, case, slug, _ in cells}
+    slug_width = max((len(name) for name in names.values()), default=0)
+    widths = [max(len(column), 8) for column in columns]
+    head = f"{'':5}  {'':{slug_width}}  {'':6}  " + "  ".join(f"{c:{w}}" for c, w in zip(columns, widths, strict=True))
     lines = [head.rstrip()]
-    for code, slug, level in rows:
-        cells = [WORDS[found[s, code].outcome] if (s, code) in found else "" for s in servers]
-        text = "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
-        lines.append(f"{code:5}  {slug:{slug_width}}  {level.upper():6}  {text}".rstrip())
+    for (code, case, _, level), found in cells.items():
+        words = [WORDS[found[column]] if column in found else "" for column in columns]
+        text = "  ".join(f"{word:{width}}" for word, width in zip(words, widths, strict=True))
+        lines.append(f"{code:5}  {names[code, case]:{slug_width}}  {level.upper():6}  {text}".rstrip())
     return lines
+
+
+Row = tuple[str, str, str, Level]  # code, case, slug, level
+
+
+def columns_of(matrix: Matrix) -> list[str]:
+    return list(dict.fromkeys(column_of(matrix, result) for result in matrix.results))
+
+
+def column_of(matrix: Matrix, result: Result) -> str:
+    """The server; with its environment where there are several."""
+    several = len({environment_id(other.platform) for other in matrix.results}) > 1
+    return f"{result.server} ({environment_id(result.platform)})" if several else result.server
+
+
+def rows_of(matrix: Matrix) -> dict[Row, dict[str, Outcome]]:
+    """The outcome by column of each row, in the order of codes and cases."""
+    rows: dict[Row, dict[str, Outcome]] = {}
+    for code in sorted({result.code for result in matrix.results}):
+        mine = [result for result in matrix.results if result.code == code]
+        said: dict[str, set[Outcome]] = {}
+        for result in mine:
+            said.setdefault(column_of(matrix, result), set()).add(result.outcome)
+        alike = all(len(outcomes) == 1 for outcomes in said.values())
+        for result in mine:
+            row = (code, "" if alike else result.case, result.slug, result.level)
+            rows.setdefault(row, {})[column_of(matrix, result)] = result.outcome
+    return rows
 
 
 def in_a_line(result: Result) -> str:
     """What is wrong, found and expected."""
     first = result.failures[0] if result.failures else None
     what = f"{first.actual}; expected {first.expected}" if first else _headline(result.reason)
-    return f"{WORDS[result.outcome]} {result.server} {result.code} {result.slug}: {what}"
+    return f"{WORDS[result.outcome]} {result.server} {result.name} {result.slug}: {what}"
 
 
 def remarks(matrix: Matrix) -> list[str]:
     """A line for everything that is neither a pass nor explained as a failure: what was not tested, and why."""
     lines = []
-    untested: dict[str, list[str]] = {}
+    untested: dict[str, dict[str, None]] = {}
     for result in matrix.results:
         if result.outcome is Outcome.UNSUPPORTED:
-            untested.setdefault(f"{result.code} {result.slug} not tested: {result.reason}", []).append(result.server)
+            what = f"{result.code} {result.slug} not tested: {result.reason}"
+            untested.setdefault(what, {})[result.server] = None
         elif result.outcome in (Outcome.WEAK, Outcome.UNPROVEN):
             lines.append(in_a_line(result))
-        elif result.outcome is Outcome.PASS and result.attempt > 1:
+        elif result.outcome is Outcome.PASS and len(result.attempts) > 1:
             lines.append(
-                f"late {result.server} {result.code} {result.slug}: too late at first, passed when run again alone"
+                f"late {result.server} {result.name} {result.slug}: late at first, passed when run again alone"
             )
     return lines + [f"- {what} ({', '.join(servers)})" for what, servers in untested.items()]

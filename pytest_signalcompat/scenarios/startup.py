@@ -6,12 +6,12 @@ from .. import facts
 from ..checks import advice_on_output, became_ready
 from ..live.stage import Stage
 from ..model import Failure, Level, Observation, Server
-from ..output import TRACEBACK, exceptions
+from ..output import exceptions
 from ..scenario import Scenario, check
 from ..statuses import described
 
 WATCH = 0.5  # seconds after ready in which a background task's crash shows
-FAULTS = ("NotImplementedError", "AttributeError")
+FAULTS = ("NotImplementedError", "AttributeError", "Traceback (most recent call last)")
 
 
 async def become_ready(stage: Stage) -> None:
@@ -41,7 +41,7 @@ def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
     else:
         # A warning may say what a later version will raise; Python shows the line of code that gave it, too.
         said = [line for line in seen.own_output if "Warning" not in line.text and "warnings.warn" not in line.text]
-        line = next((l for l in said if TRACEBACK.search(l.text) or any(word in l.text for word in FAULTS)), None)
+        line = next((line for line in said if any(word in line.text for word in FAULTS)), None)
         if line is None:
             return None
         found = line.text.strip()
