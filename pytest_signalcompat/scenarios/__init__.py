@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from ..scenario import Scenario
-from .idle import SC201, SC202, SC203, SC204
-from .inflight import SC301, SC304
-from .platform import SC901
-from .resources import SC803
-from .startup import SC101
-from .streaming import SC401
-from .timing import SC701
-from .workers import SC501
+from types import ModuleType
 
-CATALOGUE: tuple[Scenario, ...] = (SC101, SC201, SC202, SC203, SC204, SC301, SC304, SC401, SC501, SC701, SC803, SC901)
+from ..scenario import Scenario
+from . import idle, inflight, platform, resources, startup, streaming, timing, workers
+
+FAMILIES: dict[str, ModuleType] = {
+    "SC1": startup,
+    "SC2": idle,
+    "SC3": inflight,
+    "SC4": streaming,
+    "SC5": workers,
+    "SC7": timing,
+    "SC8": resources,
+    "SC9": platform,
+}
+CATALOGUE: tuple[Scenario, ...] = tuple(
+    scenario for family in FAMILIES.values() for scenario in vars(family).values() if isinstance(scenario, Scenario)
+)
