@@ -52,12 +52,13 @@ def main() -> int:
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="signalcompat-"))
     folder.mkdir(parents=True, exist_ok=True)
-    seen: dict[tuple[object, object], Counter[object]] = {}
+    seen: dict[tuple[str, str], Counter[object]] = {}
     with busy(round(given.load * (os.cpu_count() or 1))):
         for number in range(1, given.times + 1):
             results = run((folder / f"{number}.json").resolve(), given.options)
             for result in results:
-                seen.setdefault((result["server"], result["code"]), Counter())[result["outcome"]] += 1
+                name = f"{result['code']}[{result['case']}]" if result["case"] else str(result["code"])
+                seen.setdefault((str(result["server"]), name), Counter())[result["outcome"]] += 1
             changed = sum(len(outcomes) > 1 for outcomes in seen.values())
             print(f"run {number} of {given.times}: {len(results)} verdicts, {changed} changed so far", flush=True)
     for (server, code), outcomes in seen.items():
