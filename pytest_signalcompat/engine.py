@@ -253,6 +253,7 @@ def _result(
         ending=ending,
         failures=failures,
         reason=reason,
+        preset=server.preset,
         platform=platform,
         observation=seen,
     )

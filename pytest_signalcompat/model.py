@@ -282,6 +282,7 @@ class Result(Record):
     reason: str = ""
     seconds: float = 0.0
     attempt: int = 1
+    preset: str | None = None  # the server's
     platform: Platform | None = None
     observation: Observation | None = None
 

@@ -11,6 +11,7 @@ import pytest
 
 import pytest_signalcompat
 from pytest_signalcompat import cli
+from pytest_signalcompat.cli import explain, init
 from pytest_signalcompat.config import read
 from pytest_signalcompat.scenarios import CATALOGUE
 
@@ -50,7 +51,7 @@ def test_explain_tells_one_requirement(name: str, tmp_path: Path) -> None:
 def test_every_requirement_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
     for scenario in CATALOGUE:
         assert cli.main(["explain", scenario.code]) == 0
-    assert all(len(line) <= cli.WIDTH for line in capsys.readouterr().out.splitlines())
+    assert all(len(line) <= explain.WIDTH for line in capsys.readouterr().out.splitlines())
 
 
 def test_explain_of_an_unknown_code_names_the_known_ones(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_without_a_command_the_commands_are_told(tmp_path: Path) -> None:
     assert "the following arguments are required: COMMAND" in done.stderr
 
 
-@pytest.mark.parametrize("installed", [*cli.COMMANDS, None])
+@pytest.mark.parametrize("installed", [*init.PROGRAMS, None])
 def test_init_prints_a_table_that_can_be_read(
     installed: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +86,7 @@ def test_init_prints_a_table_that_can_be_read(
 def test_every_line_of_the_table_may_be_uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "uvicorn" else None)
     file = tmp_path / "pyproject.toml"
-    file.write_text(re.sub(r"^# (?=[a-z.]+ = )", "", cli.table(), flags=re.MULTILINE), encoding="utf-8")
+    file.write_text(re.sub(r"^# (?=[a-z.]+ = )", "", init.table(), flags=re.MULTILINE), encoding="utf-8")
     found = read(file)
     assert found is not None
     routes = found.servers[0].routes

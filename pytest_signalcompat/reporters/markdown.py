@@ -9,7 +9,7 @@ from .terminal import WORDS, in_a_line
 BAD = (Outcome.FAIL, Outcome.WEAK, Outcome.INCONCLUSIVE, Outcome.ERROR)
 
 
-def render(matrix: Matrix, plugin: str) -> str:
+def render(matrix: Matrix, version: str) -> str:
     columns = list(dict.fromkeys(_column(result) for result in matrix.results))
     codes = sorted({(result.code, result.slug) for result in matrix.results})
     found = {(_column(result), result.code): result for result in matrix.results}
@@ -23,7 +23,7 @@ def render(matrix: Matrix, plugin: str) -> str:
     bad = [f"- {in_a_line(result)}" for result in matrix.results if result.outcome in BAD]
     if bad:
         lines += ["", *bad]
-    return "\n".join(lines) + f"\n\npytest-signalcompat {plugin}\n"
+    return "\n".join(lines) + f"\n\npytest-signalcompat {version}\n"
 
 
 def _column(result: Result) -> str:

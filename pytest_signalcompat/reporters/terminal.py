@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..checks import describe_status
+from ..explain import first_line, page
 from ..matrix import Matrix
 from ..model import Exchange, Observation, Outcome, Result
 
@@ -37,12 +38,24 @@ def explain(result: Result) -> str:
     if seen is not None:
         lines.append(f"  when      {timeline(seen)}")
     lines += [f"  fix       {fix}" for fix in fixes]
+    if result.failures:
+        lines += _more(result)
     lines += [f"  note      {note}" for note in seen.notes] if seen else []
     if result.attempt > 1:
         lines.append("  note      the first run was too late, so it was run again alone; this is that second run")
     if result.reason:
         lines += ["  reason    " + result.reason.strip().replace("\n", "\n            ")]
     return "\n".join(lines + (_last_output(seen) if seen else []))
+
+
+def _more(result: Result) -> list[str]:
+    """What the explanation page says first about this server program, and how to read all of it."""
+    found = page(result.code)
+    if found is None:
+        return []
+    fix = found.fixes.get(result.preset or "")
+    known = [f"  fix       ({result.preset}) {first_line(fix)}"] if fix else []
+    return [*known, f"  more      signalcompat explain {result.code}"]
 
 
 def _headline(reason: str) -> str:
