@@ -197,9 +197,7 @@ class SignalCompat:
 
         for name in self.config.getoption("signal_compat_report"):
             if Path(name).suffix not in FORMATS:
-                raise pytest.UsageError(
-                    f"--signal-compat-report: expected a file ending in {suffixes()}; found {name}"
-                )
+                raise pytest.UsageError(f"--signal-compat-report: expected a file ending in {suffixes()}; found {name}")
         jobs = self.config.getoption("signal_compat_jobs")
         if jobs != "auto" and not (jobs.isdigit() and int(jobs) > 0):
             raise pytest.UsageError(f"--signal-compat-jobs: expected a number from 1, or auto; found {jobs}")
