@@ -78,6 +78,12 @@ def test_a_page_names_no_requirement_that_is_not_there(scenario: Scenario) -> No
     assert set(re.findall(r"SC\d{3}", text)) <= {other.code for other in CATALOGUE}
 
 
+@each_scenario
+def test_a_page_can_be_printed_in_any_encoding(scenario: Scenario) -> None:
+    """A console of Windows may have one that lacks an ellipsis."""
+    assert (FOLDER / f"{scenario.code}-{scenario.slug}.md").read_text(encoding="utf-8").isascii()
+
+
 def test_a_requirement_of_a_user_has_no_page() -> None:
     assert page("MY1") is None
     assert page("SC30") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_signalcompat import reporters
+from pytest_signalcompat import engine, reporters
 from pytest_signalcompat.matrix import Matrix
-from pytest_signalcompat.model import Delivery, Line, Outcome, Result, Stop
+from pytest_signalcompat.model import Delivery, Line, Outcome, Result, Server, Stop
 from pytest_signalcompat.reporters import json as json_reporter
 from pytest_signalcompat.reporters import markdown, terminal
+from pytest_signalcompat.scenarios.streaming import SC401
+from pytest_signalcompat.supervisor.client import native
 
-from .samples import ERROR, EVERY, FAILED, PASSED, SEEN, UNTESTED, WEAK, WINDOWS
+from .samples import ERROR, EVERY, FAILED, LINUX, PASSED, SEEN, UNTESTED, WEAK, WINDOWS
 
 ALL = Matrix(results=EVERY)
 
@@ -93,6 +96,12 @@ def test_explain_tells_the_fix_for_a_server_program_that_is_known() -> None:
     text = terminal.explain(changed(FAILED, preset="uvicorn"))
     fix = "  fix       (uvicorn) uvicorn app:app --timeout-graceful-shutdown 20\n"
     assert text == EXPLAINED.replace("  more ", fix + "  more ")
+
+
+def test_a_result_says_which_preset_its_server_has() -> None:
+    server = Server(name="api", command=("uvicorn", "app:app"), preset="uvicorn")
+    result = asyncio.run(engine.run(server, SC401, native(), LINUX))
+    assert (result.outcome, result.preset) == (Outcome.UNSUPPORTED, "uvicorn")
 
 
 def test_explain_tells_no_fix_for_a_program_that_the_page_does_not_know() -> None:

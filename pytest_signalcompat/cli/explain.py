@@ -20,7 +20,7 @@ INDENT = "  "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("code", metavar="CODE", help="a code or a slug: SC301, inflight-completes")
-    parser.add_argument("--server", metavar="PROGRAM", help="only the fix for this program: uvicorn, gunicorn …")
+    parser.add_argument("--server", metavar="PROGRAM", help="only the fix for this program: uvicorn, gunicorn, asyncio")
 
 
 def run(options: argparse.Namespace) -> int:
