@@ -4,7 +4,8 @@ SignalCompatError
 ├── ConfigError         the user's table, option or fixture argument is wrong: says file, key, expected, found
 ├── SupervisorError     the supervisor did not start, broke off, or refused a command
 │   └── SpawnError      the server's command could not be started
-└── StopCommandError    the command that stands for a stop request failed or hung
+├── StopCommandError    the command that stands for a stop request failed or hung
+└── PageError           an explanation page is not built as all of them are
 
 A server that stops badly is not an error: that is a `Failure`, a value.
 `Unsupported` and `NotReady` are control flow between a scenario's act and the engine, `Unseen` between a question in
@@ -36,6 +37,13 @@ class SpawnError(SupervisorError):
 
 class StopCommandError(SignalCompatError):
     """The declared stop command exited non-zero, hung, or could not be started; the text has its output."""
+
+
+class PageError(SignalCompatError):
+    """An explanation page is not built as all of them are; the text has file, expected and found."""
+
+    def __init__(self, file: str, expected: str, found: str) -> None:
+        super().__init__(f"{file}: expected {expected}, found {found!r}")
 
 
 class Unsupported(Exception):

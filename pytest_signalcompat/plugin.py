@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SILENCE = 15.0  # seconds without a word
 PROPERTY = "signalcompat"  # the user property that carries a Result as JSON text
-SUFFIXES = (".json", ".md")
 MARKERS = {
     "signal_compat": "a requirement on how a server stops (pytest --signal-compat)",
     "must": "a requirement that has to be met",
@@ -40,6 +39,8 @@ STARTED = pytest.StashKey["list[SyncServer]"]()  # by the fixtures, and not yet 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    from .reporters import suffixes
+
     group = parser.getgroup("signal-compat", "how servers stop (pytest-signalcompat)")
     option = group.addoption
     option("--signal-compat", action="store_true", help="test how the configured servers stop")
@@ -60,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="write results: .json or .md (repeatable)",
+        help=f"write results: {suffixes()} (repeatable)",
     )
     option(
         "--signal-compat-on",
@@ -192,11 +193,11 @@ class SignalCompat:
             self.servers = tuple(server for server in self.servers if server.name in names)
 
     def _check_options(self) -> None:
+        from .reporters import FORMATS, suffixes
+
         for name in self.config.getoption("signal_compat_report"):
-            if Path(name).suffix not in SUFFIXES:
-                raise pytest.UsageError(
-                    f"--signal-compat-report: expected a file ending in {' or '.join(SUFFIXES)}; found {name}"
-                )
+            if Path(name).suffix not in FORMATS:
+                raise pytest.UsageError(f"--signal-compat-report: expected a file ending in {suffixes()}; found {name}")
         jobs = self.config.getoption("signal_compat_jobs")
         if jobs != "auto" and not (jobs.isdigit() and int(jobs) > 0):
             raise pytest.UsageError(f"--signal-compat-jobs: expected a number from 1, or auto; found {jobs}")
@@ -320,13 +321,12 @@ class SignalCompat:
 
     def _write_reports(self) -> Iterator[str]:
         """By the controller alone: it has everybody's results."""
-        from .reporters import json, markdown
+        from .reporters import render
 
-        renderers = {".json": json.render, ".md": markdown.render}
         for name in self.config.getoption("signal_compat_report"):
             path = self.config.invocation_params.dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(renderers[path.suffix](self.matrix, __version__), encoding="utf-8")
+            path.write_text(render(path.suffix, self.matrix, __version__), encoding="utf-8")
             yield name
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
+import pytest
 
+from pytest_signalcompat import engine, reporters
 from pytest_signalcompat.matrix import Matrix
-from pytest_signalcompat.model import Delivery, Line, Outcome, Result, Stop
+from pytest_signalcompat.model import Delivery, Line, Outcome, Result, Server, Stop
 from pytest_signalcompat.reporters import json as json_reporter
 from pytest_signalcompat.reporters import markdown, terminal
+from pytest_signalcompat.scenarios.streaming import SC401
+from pytest_signalcompat.supervisor.client import native
 
-from .samples import ERROR, EVERY, FAILED, PASSED, SEEN, UNTESTED, WEAK, WINDOWS
+from .samples import ERROR, EVERY, FAILED, LINUX, PASSED, SEEN, UNTESTED, WEAK, WINDOWS
 
 ALL = Matrix(results=EVERY)
 
@@ -36,6 +44,7 @@ SC301 inflight-completes: connection closed without a response, 0.01 s after SIG
 (SIGTERM) | 1.56 tree gone
   fix       on a stop request keep serving what has begun
   fix       leave with 0
+  more      signalcompat explain SC301
   note      a note
   output    last 2 of 2 lines
        0.24  started pid=7
@@ -47,6 +56,7 @@ SC203 quit-idle: still running 5 s after SIGQUIT
   required  asked to quit while idle, it is gone in time
   expected  exit within 5 s
   found     still running 5 s after SIGQUIT
+  more      signalcompat explain SC203
   note      the first run was too late, so it was run again alone; this is that second run"""
 
 EXPLAINED_ERROR = """\
@@ -80,6 +90,27 @@ def test_explain_an_error_of_a_stop_command() -> None:
 def test_explain_an_error_of_a_scenario() -> None:
     reason = "Traceback (most recent call last):\n  File \"/srv/scenario.py\", line 3, in act\nKeyError: 'model'\n"
     assert terminal.explain(changed(ERROR, reason=reason)) == EXPLAINED_CRASH
+
+
+def test_explain_tells_the_fix_for_a_server_program_that_is_known() -> None:
+    text = terminal.explain(changed(FAILED, preset="uvicorn"))
+    fix = "  fix       (uvicorn) uvicorn app:app --timeout-graceful-shutdown 20\n"
+    assert text == EXPLAINED.replace("  more ", fix + "  more ")
+
+
+def test_a_result_says_which_preset_its_server_has() -> None:
+    server = Server(name="api", command=("uvicorn", "app:app"), preset="uvicorn")
+    result = asyncio.run(engine.run(server, SC401, native(), LINUX))
+    assert (result.outcome, result.preset) == (Outcome.UNSUPPORTED, "uvicorn")
+
+
+def test_explain_tells_no_fix_for_a_program_that_the_page_does_not_know() -> None:
+    assert terminal.explain(changed(FAILED, preset="any")) == EXPLAINED
+
+
+def test_explain_of_a_requirement_without_a_page_names_none() -> None:
+    text = terminal.explain(changed(FAILED, code="MY1", preset="uvicorn"))
+    assert text == EXPLAINED.replace("  more      signalcompat explain SC301\n", "").replace("SC301", "MY1")
 
 
 def test_explain_shows_the_newest_output_and_says_what_is_missing() -> None:
@@ -207,3 +238,32 @@ def test_json() -> None:
 
 def test_json_of_nothing() -> None:
     assert json.loads(json_reporter.render(Matrix(), "1"))["results"] == []
+
+
+# ---------------------------------------------------------------- which formats there are
+
+
+def test_the_suffix_picks_the_format() -> None:
+    assert reporters.render(".md", ALL, "1") == markdown.render(ALL, "1")
+    assert reporters.render(".json", ALL, "1") == json_reporter.render(ALL, "1")
+    assert reporters.suffixes() == ".json or .md"
+
+
+def test_every_format_can_be_rendered_and_no_other_is_there() -> None:
+    assert all(reporters.render(suffix, ALL, "1").endswith("\n") for suffix in reporters.FORMATS)
+    folder = Path(reporters.__file__).parent
+    assert {path.stem for path in folder.glob("*.py")} == {"__init__", "terminal", *reporters.FORMATS.values()}
+
+
+def test_help_and_messages_name_every_format(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest_subprocess("--help").stdout.str()
+    assert f"write results: {reporters.suffixes()} (repeatable)" in " ".join(text.split())
+    refused = pytester.runpytest_subprocess("--signal-compat", "--signal-compat-report", "report.xml")
+    refused.stderr.fnmatch_lines(f"*expected a file ending in {reporters.suffixes()}; found report.xml")
+
+
+def test_a_format_is_imported_when_it_is_wanted() -> None:
+    code = "import sys; from pytest_signalcompat import reporters; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = {name for name in done.stdout.split() if name.startswith("pytest_signalcompat")}
+    assert ours == {"pytest_signalcompat", "pytest_signalcompat.reporters"}

@@ -7,5 +7,5 @@ import msgspec
 from ..matrix import Matrix, report
 
 
-def render(matrix: Matrix, plugin: str) -> str:
-    return msgspec.json.format(msgspec.json.encode(report(matrix, plugin)), indent=2).decode() + "\n"
+def render(matrix: Matrix, version: str) -> str:
+    return msgspec.json.format(msgspec.json.encode(report(matrix, version)), indent=2).decode() + "\n"

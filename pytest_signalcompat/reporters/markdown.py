@@ -9,7 +9,7 @@ from .terminal import WORDS, columns_of, in_a_line, rows_of
 BAD = (Outcome.FAIL, Outcome.WEAK, Outcome.UNPROVEN, Outcome.ERROR)
 
 
-def render(matrix: Matrix, plugin: str) -> str:
+def render(matrix: Matrix, version: str) -> str:
     columns = columns_of(matrix)
     lines = [
         "| requirement | " + " | ".join(columns) + " |",
@@ -21,7 +21,7 @@ def render(matrix: Matrix, plugin: str) -> str:
     bad = [f"- {in_a_line(result)}" for result in matrix.results if result.outcome in BAD]
     if bad:
         lines += ["", *bad]
-    return "\n".join(lines) + f"\n\npytest-signalcompat {plugin}\n"
+    return "\n".join(lines) + f"\n\npytest-signalcompat {version}\n"
 
 
 def _cell(outcome: Outcome | None) -> str:

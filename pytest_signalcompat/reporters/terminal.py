@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..explain import first_line, page
 from ..matrix import Matrix, environment_id
 from ..model import NEW_CONNECTION, Exchange, Level, Observation, Outcome, Result
 from ..statuses import described
@@ -32,6 +33,7 @@ def explain(result: Result) -> str:
         lines.append(f"  found     {failure.actual}")
     lines += [f"  when      {_beginning(seen)}{timeline(seen)}" for seen in starts]
     lines += [f"  fix       {fix}" for fix in dict.fromkeys(failure.fix for failure in result.failures) if fix]
+    lines += _more(result) if result.failures else []
     lines += [f"  note      {note}" for seen in starts for note in seen.notes]
     if len(result.attempts) > 1:
         lines.append(
@@ -44,6 +46,16 @@ def explain(result: Result) -> str:
 
 def _beginning(seen: Observation) -> str:
     return f"(started {seen.spawned:.2f} s after the first) " if seen.spawned else ""
+
+
+def _more(result: Result) -> list[str]:
+    """What the explanation page says first about this server program, and how to read all of it."""
+    found = page(result.code)
+    if found is None:
+        return []
+    fix = found.fixes.get(result.preset or "")
+    known = [f"  fix       ({result.preset}) {first_line(fix)}"] if fix else []
+    return [*known, f"  more      signalcompat explain {result.code}"]
 
 
 def _headline(reason: str) -> str:
