@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from pytest_signalcompat.engine import Engine
-from pytest_signalcompat.model import Marks, Post, Ready, Routes, Server
+from pytest_signalcompat.model import Server
 from pytest_signalcompat.supervisor.client import Launcher, native, wine
+
+from .selection import SERVERS as SERVERS
+from .selection import breaks as breaks
+from .selection import codes_to_run as codes_to_run
+from .selection import declared_failures as declared_failures
+from .selection import described
 
 pytest_plugins = ["pytester"]
 
-HERE = Path(__file__).parent
-SERVERS = HERE / "servers"
 LAB = Path(os.environ.get("WINELAB_HOME", Path.home() / ".cache" / "winelab"))
 WINE_PYTHON = os.environ.get("SIGNALCOMPAT_WINE_PYTHON", str(LAB / "bin" / "python3.14"))
 INSTALL_LAB = "no Windows Python under Wine: tools/winelab/winelab install"
@@ -90,39 +92,7 @@ def family(launcher: Launcher) -> str:
     return "windows" if launcher.windows_paths or sys.platform == "win32" else "posix"
 
 
-def test_server(name: str, **changes: object) -> Server:
-    """The description of tests/servers/NAME.py, with every ability declared."""
-    fields: dict[str, object] = {
-        "name": name,
-        "command": (
-            *("{python}", f"servers/{name}.py", "--port", "{port}", "--workers", "{workers}"),
-            *("--loop", "{loop}", "--drain", "{drain}"),
-        ),
-        "cwd": str(HERE),
-        "ready": Ready(http="/health"),
-        "routes": Routes(
-            slow="/slow?seconds={seconds}",
-            stream="/stream?seconds={seconds}",
-            post=Post(path="/predict", body='{"instances": [1, 2, 3]}'),
-        ),
-        "marks": Marks(started="^started pid=", stopped="^stopped pid="),
-        "grace": 6.0,
-        "drain": 1.0,
-    }
-    return Server(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-test_server.__test__ = False  # type: ignore[attr-defined]
-
-
 @pytest.fixture(scope="session")
 def describe() -> Callable[..., Server]:
-    return test_server
-
-
-def declared_failures(name: str) -> dict[str, set[str]]:
-    """The codes a bad server fails, as its docstring says: {"posix": {...}, "windows": {...}}."""
-    text = ast.get_docstring(ast.parse((SERVERS / f"{name}.py").read_text(encoding="utf-8"))) or ""
-    found = dict(re.findall(r"^(posix|windows):(.*)$", text, re.MULTILINE))
-    assert found.keys() == {"posix", "windows"}, f"{name}.py: its docstring must list the codes it fails"
-    return {family: set(codes.split()) for family, codes in found.items()}
+    """The table of a server under tests/servers/, with changes."""
+    return described

@@ -1,4 +1,5 @@
-"""An HTTP server that stops as a server should. The servers beside this file each spoil one piece of it.
+"""An HTTP server that stops as a server should. The servers beside this file each spoil one piece of it,
+which they mark as their `fault`.
 
 On SIGTERM, SIGINT, SIGQUIT (Windows: CTRL_C, CTRL_BREAK) it closes its listener and its idle connections,
 lets requests in flight finish for `--drain` seconds, ends streams that would last longer with their last
@@ -27,6 +28,26 @@ if TYPE_CHECKING:
 
 TICK = 0.1  # seconds between two events of a stream
 LINGER = 0.1  # seconds a connection without a request yet gets at the stop to send it
+
+
+class fault:
+    """Marks what is wrong with a bad server: a method, or the value of an attribute.
+
+    With FAULT=off in the environment the good server's own stands in its place, or what it is `instead_of`: the same
+    program, with nothing else changed. Its worker processes inherit that.
+    """
+
+    def __init__(self, bad: Any, *, instead_of: Any = None) -> None:
+        self.bad = bad
+        self.good = instead_of
+
+    def __set_name__(self, owner: type[Server], name: str) -> None:
+        if os.environ.get("FAULT") != "off":
+            setattr(owner, name, self.bad)
+        elif self.good is not None:
+            setattr(owner, name, self.good)
+        else:
+            delattr(owner, name)
 
 
 class Settings(NamedTuple):
@@ -91,9 +112,13 @@ class Server:
         self.close_idle()
         await self.wait_for_requests()
         await self.cut_requests()
+        await self.clean_up()
 
     def after_start(self) -> None:
         """For a server that does something beside serving."""
+
+    async def clean_up(self) -> None:
+        """For a server that does something behind its drain."""
 
     def say_stopped(self) -> None:
         say("stopped")

@@ -1,15 +1,16 @@
 """Ignores QUIT.
 
+breaks: SC203
 posix: SC203
 windows:
 """
 
-from _base import Server, main
+from _base import Server, fault, main
 
 
 class IgnoresQuit(Server):
-    handled = ("SIGINT", "SIGTERM", "SIGBREAK")
-    ignored = ("SIGQUIT",)
+    handled = fault(("SIGINT", "SIGTERM", "SIGBREAK"))
+    ignored = fault(("SIGQUIT",))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """At its stop it starts a daemon that outlives it (60 s at most) outside of its session or console.
 
+breaks: SC201
 posix: SC201 SC202 SC203 SC204 SC301 SC401 SC501 SC701
 windows: SC201 SC202 SC204 SC301 SC401 SC501 SC701 SC901
 """
@@ -7,10 +8,11 @@ windows: SC201 SC202 SC204 SC301 SC401 SC501 SC701 SC901
 import subprocess
 import sys
 
-from _base import Server, main
+from _base import Server, fault, main
 
 
 class LeavesADaemon(Server):
+    @fault
     def say_stopped(self) -> None:
         if sys.platform == "win32":
             sleep = [sys.executable, "-c", "import time; time.sleep(60)"]

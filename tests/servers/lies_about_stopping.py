@@ -1,12 +1,13 @@
 """Says at once that it has stopped, then cuts the requests in flight, cleans up and exits 0.
 
+breaks: SC301
 posix: SC301 SC701
 windows: SC301 SC701
 """
 
 import asyncio
 
-from _base import Server, main, say
+from _base import Server, fault, main, say
 
 CLEANUP = 0.7  # seconds, less than any drain limit
 
@@ -16,8 +17,11 @@ class LiesAboutStopping(Server):
         say("stopped")
         await super().drain()
 
+    @fault
     async def wait_for_requests(self) -> None:
         await self.cut_requests()
+
+    async def clean_up(self) -> None:
         await asyncio.sleep(CLEANUP)
 
     def say_stopped(self) -> None:

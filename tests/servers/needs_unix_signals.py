@@ -1,13 +1,15 @@
 """Calls `loop.add_signal_handler` without a guard; no loop on Windows has it (KServe 0.11.1 to 0.14.0).
 
+breaks: SC101
 posix:
 windows: SC101 SC201 SC202 SC204 SC301 SC304 SC401 SC501 SC701 SC803 SC901
 """
 
-from _base import Server, known, main
+from _base import Server, fault, known, main
 
 
 class NeedsUnixSignals(Server):
+    @fault
     def install_handlers(self) -> None:
         for number in known(self.handled):
             self.loop.add_signal_handler(number, self.stop)

@@ -1,5 +1,6 @@
 """Its leader exits 0 at once and leaves its workers behind, which live on (60 s at most).
 
+breaks: SC501
 posix: SC501
 windows: SC501 SC901
 """
@@ -7,10 +8,11 @@ windows: SC501 SC901
 import os
 import time
 
-from _base import Server, main
+from _base import Server, fault, main
 
 
 class OrphansWorkers(Server):
+    @fault
     def stop_workers(self) -> None:
         os._exit(0)
 

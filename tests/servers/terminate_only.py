@@ -1,14 +1,15 @@
 """Handles TERMINATE only: INTERRUPT ends it in a KeyboardInterrupt that no cleanup follows.
 
+breaks: SC202
 posix: SC202
 windows: SC202 SC901
 """
 
-from _base import Server, main
+from _base import Server, fault, main
 
 
 class TerminateOnly(Server):
-    handled = ("SIGTERM", "SIGQUIT", "SIGBREAK")
+    handled = fault(("SIGTERM", "SIGQUIT", "SIGBREAK"))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Its drain limit spares streams: an endless one keeps it alive while its client stays (uvicorn, issue 451).
 
+breaks: SC401
 posix: SC401
 windows: SC401
 """
 
-from _base import Server, cut, ended, main
+from _base import Server, cut, ended, fault, main
 
 
 class WaitsForStreams(Server):
+    @fault
     def ends_early(self, end: float) -> bool:
         return False
 
