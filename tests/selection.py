@@ -18,8 +18,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from pytest_signalcompat.engine import Engine
-from pytest_signalcompat.model import Marks, Outcome, Post, Ready, Result, Routes, Scenario, Server
+from pytest_signalcompat.model import Marks, Outcome, Platform, Post, Ready, Result, Routes, Server
+from pytest_signalcompat.scenario import Scenario
 from pytest_signalcompat.scenarios import CATALOGUE
 
 HERE = Path(__file__).parent
@@ -27,7 +30,7 @@ SERVERS = HERE / "servers"
 NAMES = tuple(sorted(path.stem for path in SERVERS.glob("*.py") if not path.stem.startswith("_")))
 BAD_NAMES = tuple(name for name in NAMES if name != "good")
 FAMILIES = ("posix", "windows")
-NOT_MET = frozenset({Outcome.FAIL, Outcome.WEAK, Outcome.INCONCLUSIVE})
+NOT_MET = frozenset({Outcome.FAIL, Outcome.WEAK, Outcome.UNPROVEN})
 EVERYTHING = os.environ.get("SIGNALCOMPAT_TEST_PRODUCT") == "1"  # each requirement against each server
 
 
@@ -77,13 +80,36 @@ def described(name: str, **changes: Any) -> Server:
             post=Post(path="/predict", body='{"instances": [1, 2, 3]}'),
         ),
         "marks": Marks(started="^started pid=", stopped="^stopped pid="),
-        "grace": float(declared(name).get("grace", "6")),
+        "grace": float(declared(name).get("grace", "4")),
         "drain": float(declared(name).get("drain", "1")),
     }
     return Server(**{**fields, **changes})
 
 
-def run_all(engine: Engine, server: Server, scenarios: tuple[Scenario, ...] = CATALOGUE) -> list[Result]:
-    """Beside each other, as far as the engine has room."""
-    pending = [engine.submit(server, scenario) for scenario in scenarios]
+def run_all(
+    engine: Engine,
+    server: Server,
+    scenarios: tuple[Scenario, ...] = CATALOGUE,
+    expected: frozenset[str] = frozenset(),
+) -> list[Result]:
+    """Every case, beside each other, as far as the engine has room. What is `expected` to fail is not tried again."""
+    pending = [
+        engine.submit(case.server, scenario, case.id, retry=scenario.code not in expected)
+        for scenario in scenarios
+        for case in scenario.cases(with_room(server, scenario))
+    ]
     return [future.result() for future in pending]
+
+
+def with_room(server: Server, scenario: Scenario) -> Server:
+    """With the grace that the scenario needs to be seen in, where that is more."""
+    return replace(server, grace=max(server.grace, scenario.least_grace(server)))
+
+
+def failed(results: list[Result]) -> set[str]:
+    return {result.code for result in results if result.outcome in NOT_MET}
+
+
+def lacks_here(scenario: Scenario, platform: Platform) -> bool:
+    """Whether it is about another platform, or a stop request that this one has not."""
+    return scenario.only not in (None, platform.family) or not set(scenario.stops) <= platform.stops.keys()

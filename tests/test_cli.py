@@ -41,7 +41,7 @@ def test_explain_tells_one_requirement(name: str, tmp_path: Path) -> None:
     assert lines[:5] == [
         "SC701 overlong-request-bounded (MUST)",
         "  required  a request longer than the declared drain limit is cut at that limit, and the server",
-        "            leaves",
+        "            exits",
         "",
         "Why",
     ]
@@ -53,7 +53,7 @@ def test_explain_tells_one_requirement(name: str, tmp_path: Path) -> None:
         "",
         "  declare   drain, the server's own drain limit in seconds",
         "  declare   routes.slow or routes.post",
-        "  checks    was-asked, exits-in-time, ends-by-itself, cut-at-the-limit, nothing-left",
+        "  checks    becomes-ready, was-asked, exits-in-time, ends-by-itself, cut-at-the-limit, nothing-left",
     ]
 
 

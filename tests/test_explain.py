@@ -12,7 +12,7 @@ from pytest_signalcompat import explain
 from pytest_signalcompat.config import presets
 from pytest_signalcompat.errors import PageError
 from pytest_signalcompat.explain import FOLDER, Page, first_line, page, parse, plain
-from pytest_signalcompat.model import Scenario
+from pytest_signalcompat.scenario import Scenario
 from pytest_signalcompat.scenarios import CATALOGUE
 
 WIDTH = 100 - 6  # columns for code: it is indented where it is shown

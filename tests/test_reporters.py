@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -11,15 +10,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_signalcompat import engine, reporters
+from pytest_signalcompat import reporters
+from pytest_signalcompat.engine import Engine
 from pytest_signalcompat.matrix import Matrix
-from pytest_signalcompat.model import Delivery, Line, Outcome, Result, Server, Stop
+from pytest_signalcompat.model import Attempt, Delivery, Line, Outcome, Result, Server, Stop
 from pytest_signalcompat.reporters import json as json_reporter
 from pytest_signalcompat.reporters import markdown, terminal
 from pytest_signalcompat.scenarios.streaming import SC401
 from pytest_signalcompat.supervisor.client import native
 
-from .samples import ERROR, EVERY, FAILED, LINUX, PASSED, SEEN, UNTESTED, WEAK, WINDOWS
+from .samples import ERROR, EVERY, FAILED, PASSED, SEEN, UNTESTED, WEAK, WINDOWS, with_observation
 
 ALL = Matrix(results=EVERY)
 
@@ -57,7 +57,7 @@ SC203 quit-idle: still running 5 s after SIGQUIT
   expected  exit within 5 s
   found     still running 5 s after SIGQUIT
   more      signalcompat explain SC203
-  note      the first run was too late, so it was run again alone; this is that second run"""
+  retry     the first attempt was late, so it ran again with nothing else running; this is the second"""
 
 EXPLAINED_ERROR = """\
 SC803 clean-output: stop.terminate.command of server 'api' exited with status 3; expected: status 0
@@ -100,7 +100,11 @@ def test_explain_tells_the_fix_for_a_server_program_that_is_known() -> None:
 
 def test_a_result_says_which_preset_its_server_has() -> None:
     server = Server(name="api", command=("uvicorn", "app:app"), preset="uvicorn")
-    result = asyncio.run(engine.run(server, SC401, native(), LINUX))
+    engine = Engine(native())
+    try:
+        result = engine.submit(server, SC401).result()
+    finally:
+        engine.close()
     assert (result.outcome, result.preset) == (Outcome.UNSUPPORTED, "uvicorn")
 
 
@@ -115,7 +119,7 @@ def test_explain_of_a_requirement_without_a_page_names_none() -> None:
 
 def test_explain_shows_the_newest_output_and_says_what_is_missing() -> None:
     lines = tuple(Line(at=float(number), text=f"line {number}") for number in range(50))
-    text = terminal.explain(changed(FAILED, observation=msgspec.structs.replace(SEEN, output=lines, dropped=99)))
+    text = terminal.explain(with_observation(FAILED, msgspec.structs.replace(SEEN, output=lines, dropped=99)))
     assert "\n  output    last 20 of 50 lines, 99 bytes before them not kept\n      30.00  line 30\n" in text
     assert text.endswith("\n      49.00  line 49")
 
@@ -126,12 +130,12 @@ def test_explain_a_server_that_was_silent_and_not_asked() -> None:
         output=(Line(at=3.01, text="UserWarning: resource_tracker: There appear to be 5 leaked semaphore objects"),),
         deliveries=(),
         exchanges=(),
-        variant="workers=2",
         killed=3.0,
         gone=None,
     )
-    text = terminal.explain(changed(FAILED, observation=seen))
-    assert "\n  asked     to start [workers=2]\n" in text
+    text = terminal.explain(changed(with_observation(FAILED, seen), case="workers-2"))
+    assert text.startswith("SC301[workers-2] inflight-completes: ")
+    assert "\n  asked     to start\n" in text
     assert "\n  when      0.00 start | 0.25 ready | 1.55 exit -15 (SIGTERM) | 3.00 killed by the supervisor\n" in text
     assert text.endswith("\n  the server printed nothing")
 
@@ -161,15 +165,35 @@ SC803  clean-output               MUST    ERROR"""
 REMARKS = """\
 UNPROVEN api SC202 interrupt-idle: exit status 0 0.10 s after SIGINT; expected a sign that the shutdown code ran
 WEAK api SC203 quit-idle: still running 5 s after SIGQUIT; expected exit within 5 s
-late other SC201 terminate-idle: too late at first, passed when run again alone
+late other SC201 terminate-idle: late at first, passed when run again alone
 - SC401 endless-stream-is-bounded not tested: declare routes.stream (api, other)"""
 
 
 def test_table_and_remarks() -> None:
-    results = (*EVERY, changed(PASSED, server="other", attempt=2), changed(UNTESTED, server="other"))
+    results = (*EVERY, changed(PASSED, server="other", attempts=PASSED.attempts * 2), changed(UNTESTED, server="other"))
     matrix = Matrix(results=results)
     assert "\n".join(terminal.table(matrix)) == TABLE
     assert "\n".join(terminal.remarks(matrix)) == REMARKS
+
+
+def test_a_row_for_each_case_only_where_cases_differ() -> None:
+    cases = [changed(PASSED, code="SC901", slug="console-ctrl-c", case=case) for case in ("proactor-1", "selector-1")]
+    assert [line.split() for line in terminal.table(Matrix(results=tuple(cases)))[1:]] == [
+        ["SC901", "console-ctrl-c", "MUST", "pass"]
+    ]
+    cases[1] = changed(cases[1], outcome=Outcome.FAIL)
+    assert [line.split() for line in terminal.table(Matrix(results=tuple(cases)))[1:]] == [
+        ["SC901", "console-ctrl-c", "[proactor-1]", "MUST", "pass"],
+        ["SC901", "console-ctrl-c", "[selector-1]", "MUST", "FAIL"],
+    ]
+    assert "| SC901 console-ctrl-c [selector-1] | **FAIL** |" in markdown.render(Matrix(results=tuple(cases)), "1")
+
+
+def test_several_starts_are_told_in_order() -> None:
+    second = msgspec.structs.replace(SEEN, spawned=3.5)
+    text = terminal.explain(changed(FAILED, attempts=(Attempt(starts=(SEEN, second)),)))
+    assert "\n  when      0.00 start |" in text
+    assert "\n  when      (started 3.50 s after the first) 0.00 start |" in text
 
 
 def test_every_outcome_has_a_word() -> None:
@@ -177,7 +201,7 @@ def test_every_outcome_has_a_word() -> None:
 
 
 MARKDOWN = """\
-| requirement | api (linux) | api (win32) |
+| requirement | api (linux-native-3.11.7) | api (win32-native-3.14.0) |
 |---|---|---|
 | SC201 terminate-idle | pass | **FAIL** |
 | SC202 interrupt-idle | UNPROVEN |  |
@@ -193,7 +217,7 @@ MARKDOWN = """\
 - ERROR api SC803 clean-output: stop.terminate.command of server 'api' exited with status 3; expected: status 0
 - FAIL api SC201 terminate-idle: !
 
-pytest-signalcompat 1.2.3
+pytest-signalcompat 1.2.3 on linux-native-3.11.7, win32-native-3.14.0
 """
 
 
@@ -204,28 +228,36 @@ def test_markdown() -> None:
 
 JSON = """\
 {
-  "schema": "signalcompat-report/1",
-  "environment": {
-    "os": "linux",
-    "platform": "posix",
-    "python": "3.11.7",
-    "plugin": "1.2.3",
-    "launcher": "native"
+  "schema": "signalcompat-report/2",
+  "environments": {
+    "linux-native-3.11.7": {
+      "os": "linux",
+      "platform": "posix",
+      "python": "3.11.7",
+      "launcher": "native",
+      "plugin": "1.2.3"
+    }
+  },
+  "servers": {
+    "api": {
+      "preset": null
+    }
   },
   "results": [
     {
+      "environment": "linux-native-3.11.7",
       "server": "api",
       "code": "SC401",
+      "case": "",
       "slug": "endless-stream-is-bounded",
       "level": "must",
       "outcome": "unsupported",
       "ending": "none",
+      "blocked_by": null,
       "failures": [],
       "reason": "declare routes.stream",
-      "seconds": 0.0,
-      "attempt": 1,
-      "exit": null,
-      "observation": null
+      "attempts": [],
+      "seconds": 0.0
     }
   ]
 }

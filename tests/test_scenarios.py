@@ -7,61 +7,88 @@ from collections.abc import Callable
 import pytest
 
 from pytest_signalcompat.engine import Engine
-from pytest_signalcompat.model import Marks, Outcome, Ready, Result, Scenario, Server, Stop, StopCommand
+from pytest_signalcompat.model import Marks, Outcome, Ready, Result, Routes, Server, Stop, StopCommand
 from pytest_signalcompat.reporters.terminal import explain
+from pytest_signalcompat.scenario import Scenario
 from pytest_signalcompat.scenarios import CATALOGUE
+from pytest_signalcompat.scenarios.idle import SC201
+from pytest_signalcompat.scenarios.inflight import SC301, SC304
 
-from .conftest import SERVERS, declared_failures
+from .selection import (
+    BAD_NAMES,
+    NOT_MET,
+    codes_to_run,
+    declared_failures,
+    described,
+    failed,
+    lacks_here,
+    run_all,
+    with_room,
+)
 
-BAD = (Outcome.FAIL, Outcome.WEAK, Outcome.INCONCLUSIVE)
-NAMES = sorted(path.stem for path in SERVERS.glob("*.py") if not path.stem.startswith("_"))
 KILL_HARD = "import os, sys; os.kill(int(sys.argv[1]), 15 if os.name == 'nt' else 9)"  # 15: TerminateProcess there
+IN_THE_LAB_TOO = ("drops_inflight", "no_handlers", "ignores_terminate")
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def run_all(engine: Engine, server: Server, scenarios: tuple[Scenario, ...] = CATALOGUE) -> list[Result]:
-    pending = [engine.submit(server, scenario) for scenario in scenarios]
-    return [future.result() for future in pending]
 
 
 def told(results: list[Result]) -> str:
     return "\n".join(explain(result) for result in results if result.outcome is not Outcome.PASS)
 
 
-# A limit that is missed by a quarter has to be told from one that is met on a busy machine.
-MORE_TIME = {"drains_too_short": {"drain": 2.0, "grace": 7.0}, "silent_late": {"drain": 2.0, "grace": 10.0}}
-IN_THE_LAB_TOO = ("good", "drops_inflight", "no_handlers", "ignores_terminate")
+def test_the_good_server_passes_whatever_the_platform_has(engine: Engine) -> None:
+    platform = engine.call(engine.platform()).result()
+    results = run_all(engine, described("good"))
+    lacking = {scenario.code for scenario in CATALOGUE if lacks_here(scenario, platform)}
+    wrong = [
+        result
+        for result in results
+        if result.outcome is not (Outcome.UNSUPPORTED if result.code in lacking else Outcome.PASS)
+    ]
+    assert not wrong, told(wrong)
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in IN_THE_LAB_TOO else pytest.param(name, marks=pytest.mark.outside_lab) for name in NAMES]
+    "name",
+    [name if name in IN_THE_LAB_TOO else pytest.param(name, marks=pytest.mark.outside_lab) for name in BAD_NAMES],
 )
-def test_server_fails_exactly_what_it_declares(
-    name: str, engine: Engine, family: str, describe: Callable[..., Server]
-) -> None:
-    results = run_all(engine, describe(name, **MORE_TIME.get(name, {})))
-    failed = {result.code for result in results if result.outcome in BAD}
-    assert failed == declared_failures(name)[family], told(results)
+def test_a_bad_server_fails_exactly_what_it_declares(name: str, engine: Engine, family: str) -> None:
+    declared = frozenset(declared_failures(name)[family])
+    selected = tuple(scenario for scenario in CATALOGUE if scenario.code in codes_to_run(name))
+    results = run_all(engine, described(name), selected, expected=declared)
+    assert failed(results) == declared, told(results)
     assert not [result for result in results if result.outcome is Outcome.ERROR], told(results)
 
 
-def test_every_requirement_has_a_server_that_breaks_it(family: str) -> None:
-    broken = set().union(*(declared_failures(name)[family] for name in NAMES))
-    here = [scenario for scenario in CATALOGUE if scenario.only in (None, family)]
-    assert broken == {s.code for s in here if family == "posix" or Stop.QUIT not in s.stops}
-
-
 @pytest.mark.parametrize("scenario", [s for s in CATALOGUE if s.stops], ids=lambda scenario: scenario.code)
-def test_a_hard_kill_never_passes(scenario: Scenario, engine: Engine, describe: Callable[..., Server]) -> None:
+def test_a_hard_kill_never_passes(scenario: Scenario, engine: Engine) -> None:
     """The control: whatever a scenario looks at, being killed in place of being asked is not meeting it."""
     platform = engine.call(engine.platform()).result()
+    if lacks_here(scenario, platform):
+        pytest.skip(f"{scenario.code} is not about {platform.family}")
     kill = StopCommand(command=("{python}", "-c", KILL_HARD, "{pid}"))
-    server = describe("good", stops={stop: kill for stop in scenario.stops if stop in platform.stops})
-    result = engine.submit(server, scenario).result()
-    if result.outcome is Outcome.UNSUPPORTED:
-        pytest.skip(result.reason)
-    assert result.outcome in BAD, explain(result)
+    server = with_room(described("good", stops=dict.fromkeys(scenario.stops, kill)), scenario)
+    for case in scenario.cases(server):
+        result = engine.submit(case.server, scenario, case.id).result()
+        assert result.outcome in NOT_MET, explain(result)
+
+
+def test_each_case_is_a_result_of_its_own(engine: Engine) -> None:
+    """Also on POSIX: a scenario run with one worker and with two, of which the second case fails."""
+    from msgspec.structs import replace
+
+    from pytest_signalcompat.scenarios.common import one_and_several_workers
+
+    scenario = replace(SC201, code="X201", cases=one_and_several_workers)
+    results = {result.case: result for result in run_all(engine, described("orphans_workers"), (scenario,))}
+    assert {case: result.outcome for case, result in results.items()} == {
+        "workers-1": Outcome.PASS,
+        "workers-2": Outcome.FAIL,
+    }
+    assert [result.name for result in results.values()] == ["X201[workers-1]", "X201[workers-2]"]
+    two = results["workers-2"].observation
+    assert two is not None
+    assert two.workers == 2
 
 
 def test_a_ready_line_is_found_behind_however_much_output(engine: Engine, describe: Callable[..., Server]) -> None:
@@ -75,9 +102,6 @@ def test_a_ready_line_is_found_behind_however_much_output(engine: Engine, descri
 
 def test_a_held_back_body_is_in_flight_too(engine: Engine, describe: Callable[..., Server]) -> None:
     """Without a slow route the scenarios hold a POST's body back, and say so."""
-    from pytest_signalcompat.model import Routes
-    from pytest_signalcompat.scenarios.inflight import SC301, SC304
-
     routes = Routes(post=describe("good").routes.post)
     for name, expected in (("good", Outcome.PASS), ("drops_inflight", Outcome.FAIL)):
         result = engine.submit(describe(name, routes=routes), SC301).result()

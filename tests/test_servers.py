@@ -9,25 +9,14 @@ from pytest_signalcompat.model import Outcome
 from pytest_signalcompat.reporters.terminal import explain
 from pytest_signalcompat.scenarios import CATALOGUE
 
-from .selection import BAD_NAMES, FAMILIES, breaks, codes_to_run, declared_failures, described
+from .selection import BAD_NAMES, FAMILIES, breaks, codes_to_run, declared_failures, described, lacks_here, with_room
 
 CODES = {scenario.code: scenario for scenario in CATALOGUE}
 
 
-@pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_bad_server_says_what_it_is_there_for(name: str) -> None:
-    failures = declared_failures(name)
-    assert breaks(name) in failures["posix"] | failures["windows"]
-    assert (failures["posix"] | failures["windows"]) - CODES.keys() == set()
-
-
 def test_every_requirement_has_a_server_that_is_there_for_it(engine: Engine, family: str) -> None:
     platform = engine.call(engine.platform()).result()
-    possible = {
-        scenario.code
-        for scenario in CATALOGUE
-        if scenario.only in (None, family) and set(scenario.stops) <= set(platform.stops)
-    }
+    possible = {scenario.code for scenario in CATALOGUE if not lacks_here(scenario, platform)}
     broken = {breaks(name) for name in BAD_NAMES if breaks(name) in declared_failures(name)[family]}
     assert broken == possible
 
@@ -42,7 +31,12 @@ def test_the_good_server_fails_nothing(family: str) -> None:
 def test_without_its_fault_a_bad_server_passes(engine: Engine, family: str) -> None:
     """So it fails for its fault, and for nothing beside it in the same file."""
     names = [name for name in BAD_NAMES if breaks(name) in declared_failures(name)[family]]
-    pending = [engine.submit(described(name, env={"FAULT": "off"}), CODES[breaks(name)]) for name in names]
+    pending = [
+        engine.submit(case.server, scenario, case.id)
+        for name in names
+        for scenario in (CODES[breaks(name)],)
+        for case in scenario.cases(with_room(described(name, env={"FAULT": "off"}), scenario))
+    ]
     results = [future.result() for future in pending]
     assert len(results) > len(CODES) / 2
     missed = [explain(result) for result in results if result.outcome is not Outcome.PASS]

@@ -1,8 +1,8 @@
-"""The table as Markdown, one column a server and environment; for pull requests and documents."""
+"""The table as Markdown, a column a server (and environment, if there are several); for pull requests and documents."""
 
 from __future__ import annotations
 
-from ..matrix import Matrix
+from ..matrix import Matrix, environment_id
 from ..model import Outcome
 from .terminal import WORDS, columns_of, in_a_line, rows_of
 
@@ -21,7 +21,8 @@ def render(matrix: Matrix, version: str) -> str:
     bad = [f"- {in_a_line(result)}" for result in matrix.results if result.outcome in BAD]
     if bad:
         lines += ["", *bad]
-    return "\n".join(lines) + f"\n\npytest-signalcompat {version}\n"
+    places = ", ".join(dict.fromkeys(environment_id(result.platform) for result in matrix.results))
+    return "\n".join(lines) + f"\n\npytest-signalcompat {version}{f' on {places}' if places else ''}\n"
 
 
 def _cell(outcome: Outcome | None) -> str:
