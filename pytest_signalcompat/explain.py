@@ -20,6 +20,8 @@ SERVER = "### SERVER"
 
 FENCE = re.compile(r"^ *(```|~~~)")
 HEADING = re.compile(r"^#{1,6} ")
+CODE = re.compile(r"`[^`]+`")
+UNBROKEN = "\0"  # for a space within code
 ITEM = re.compile(r"^ *(?:[-*]|\d+\.) +")
 
 
@@ -129,11 +131,12 @@ def plain(markdown: str, width: int) -> list[str]:
             lines.append("")
         else:
             start = ITEM.match(block[0])
-            text = " ".join(line.strip() for line in block)
+            text = CODE.sub(lambda code: code[0].replace(" ", UNBROKEN), " ".join(line.strip() for line in block))
             hanging = " " * len(start[0]) if start else ""
-            lines += textwrap.wrap(
+            wrapped = textwrap.wrap(
                 text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
             )
+            lines += [line.replace(UNBROKEN, " ") for line in wrapped]
     return lines
 
 

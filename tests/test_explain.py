@@ -200,6 +200,7 @@ def test_plain() -> None:
 
 def test_plain_breaks_no_flag_and_no_address() -> None:
     assert plain("Use --timeout-graceful-shutdown", 12) == ["Use", "--timeout-graceful-shutdown"]
+    assert plain("Declare `drain = 20`\nin seconds", 16) == ["Declare", "`drain = 20` in", "seconds"]
 
 
 @pytest.mark.parametrize(

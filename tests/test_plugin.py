@@ -189,7 +189,7 @@ def test_off_it_says_nothing_and_loads_nothing(
     without, with_it = (set(line.split()) for line in (path / "modules").read_text().splitlines())
     more = with_it - without
     assert {name for name in more if name.partition(".")[0] not in sys.stdlib_module_names} == {
-        f"pytest_signalcompat{name}" for name in ("", ".plugin", ".hooks")
+        f"pytest_signalcompat{name}" for name in ("", ".plugin", ".hooks", ".reporters")
     }
     assert not more & {"asyncio", "concurrent.futures", "tomllib", "subprocess"}
 
@@ -316,6 +316,7 @@ SC301 inflight-completes: connection closed without a response, T s after SIGTER
   found     connection closed without a response, T s after SIGTERM
   when      T start | T ready | T in flight begun | T SIGTERM | T in flight closed | T exit 0 | T tree gone
   fix       on a stop request keep serving what has begun, up to a limit shorter than the grace period
+  more      signalcompat explain SC301
   output    last 2 of 2 lines
     T  started pid=N
     T  stopped pid=N"""
