@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import random
+import re
 import secrets
 import stat
 import subprocess
@@ -103,7 +104,6 @@ def test_status_and_stop(count: int) -> None:
         code, answer, complaints = ask("status", "--port", port)
         assert (code, complaints) == (EXIT_OK, "")
         assert (answer["state"], answer["seconds_left"], len(answer["workers"])) == ("ready", None, count)
-        assert answer["pid"] == running.process.pid
         assert {worker["state"] for worker in answer["workers"]} == {"ready"}
         ends: list[tuple[int, dict[str, Any], str]] = []
         waiting = threading.Thread(target=lambda: ends.append(ask("stop", "--port", port, "--wait")))
@@ -113,7 +113,11 @@ def test_status_and_stop(count: int) -> None:
         assert status(response(upload)) == 200
         code, output = running.end()
         assert code == EXIT_OK
-        assert output.count("stopped pid=") == count
+        # As the processes name themselves: in a venv on Windows the one started here is a launcher with another pid.
+        pids = re.findall(r"(stopped|leader) pid=(\d+)", output)
+        assert {pid for what, pid in pids if what == "stopped"} == {str(worker["pid"]) for worker in answer["workers"]}
+        assert ("stopped" if count == 1 else "leader", str(answer["pid"])) in pids
+        assert len(pids) == (1 if count == 1 else count + 1)
         waiting.join()
         assert ends[0][0] == EXIT_OK
         assert ends[0][1]["state"] == "draining"

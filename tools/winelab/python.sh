@@ -12,6 +12,9 @@ windows_path() { # in Windows form: Wine shows / as drive Z:
   printf 'Z:%s' "$entry" | tr / '\134'
 }
 
+python=$home/python-$version/python.exe
+[ -z "${WINELAB_VENV:-}" ] || python=$home/venv/python-$version/Scripts/python.exe
+
 command -v wine >/dev/null || { echo "$0: wine is missing: run 'winelab install'" >&2; exit 127; }
 
 export WINEPREFIX="$home/prefix" WINEARCH=win64 WINEDEBUG="${WINEDEBUG:--all}"
@@ -59,4 +62,4 @@ apart() {
 ) 9>"$home/server.lock" </dev/null >/dev/null 2>&1 || true
 
 # shellcheck disable=SC2086
-exec $fixed wine "$home/python-$version/python.exe" "$@"
+exec $fixed wine "$python" "$@"
