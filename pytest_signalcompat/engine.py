@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from . import checks
-from .errors import NotReady, StopCommandError, SupervisorError, Unsupported
+from .errors import ConfigError, NotReady, StopCommandError, SupervisorError, Unsupported
 from .live import started
 from .model import Ending, Failure, Level, Observation, Outcome, Platform, Result, Scenario, Server
-from .scenarios.common import templated
+from .placeholders import templated
 from .supervisor.client import Launcher, Supervisor
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ NEEDS: dict[str, tuple[Callable[[Server], bool], str]] = {
     "slow or post": (lambda s: s.routes.slow is not None or s.routes.post is not None, "routes.slow or routes.post"),
     "stream": (lambda s: s.routes.stream is not None, "routes.stream"),
     "drain": (lambda s: s.drain is not None, "drain, the server's own drain limit in seconds"),
-    "workers": (lambda s: s.workers > 1 or templated(s, "{workers}"), "workers = 2, with {workers} in the command"),
+    "workers": (lambda s: s.workers > 1 or templated(s, "workers"), "workers = 2, with {workers} in the command"),
 }
 
 
@@ -187,7 +187,7 @@ async def run(server: Server, scenario: Scenario, launcher: Launcher, platform: 
                 worst = result
     except Unsupported as problem:
         worst = _result(server, scenario, platform, Outcome.UNSUPPORTED, reason=str(problem))
-    except (StopCommandError, SupervisorError) as problem:
+    except (ConfigError, StopCommandError, SupervisorError) as problem:
         worst = _result(server, scenario, platform, Outcome.ERROR, reason=str(problem))
     except Exception:
         worst = _result(server, scenario, platform, Outcome.ERROR, reason=traceback.format_exc())

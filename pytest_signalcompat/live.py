@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -12,9 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import h11
 
 from . import probes
-from .errors import NotReady, SpawnError, StopCommandError, SupervisorError
+from .errors import NotReady, StopCommandError, SupervisorError
 from .model import (
-    PLACEHOLDERS,
     Delivery,
     Exchange,
     Exit,
@@ -27,6 +25,7 @@ from .model import (
     Stop,
 )
 from .output import Log, count
+from .placeholders import Placeholder, Variables, environment, expand, values
 from .ports import HOST, reserved_port
 from .supervisor.client import Launcher, Supervisor
 from .wire import Connection, Steps
@@ -38,25 +37,6 @@ MARKS_LIMIT = 10.0  # seconds for the remaining workers' start marks once the fi
 GONE_LIMIT = 1.0  # seconds from the leader's exit to an empty tree and a free port
 KILL_LIMIT = 7.0  # seconds for a forced end; longer than the supervisor's own limit
 PORT_PAUSE = 0.05  # seconds between attempts on a port that is still held
-
-PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)}|env:\w+)\}}")
-
-
-def expand(text: str, values: dict[str, str], env: dict[str, str]) -> str:
-    """Fills placeholders; a value may hold placeholders itself ({env:NAME}). Unknown braces stay as they are.
-
-    Raises SpawnError where a variable is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match[1]
-        if name.startswith("env:"):
-            if name[4:] not in env:
-                raise SpawnError(f"{match[0]} in {text!r}: expected an environment variable, found none of that name")
-            return expand(env[name[4:]], values, env)
-        return values[name]
-
-    return PLACEHOLDER.sub(value, text)
 
 
 class Running:
@@ -110,25 +90,25 @@ class LiveServer:
     # ------------------------------------------------------------ starting
 
     async def spawn(self, launcher: Launcher) -> None:
-        """Raises SpawnError naming the command."""
+        """Raises SpawnError naming the command, or ConfigError naming a variable that is not set."""
         server = self.server
         command = tuple(self._fill(part) for part in server.command)
         cwd = launcher.path(server.cwd) if server.cwd is not None else None
         # A Python server's prints are seen when they are made, not when a buffer is full.
-        env = {"PYTHONUNBUFFERED": "1", **{name: self._fill(value) for name, value in server.env.items()}}
+        env = {"PYTHONUNBUFFERED": "1", **environment(self._values(), self._variables())}
         self._cwd, self._env = cwd, env
         self._origin = await self._supervisor.spawn(command, cwd, env)
 
     def _fill(self, text: str) -> str:
-        values = {
-            "python": self.platform.executable,
-            "port": str(self.port),
-            "workers": str(self.server.workers),
-            "loop": self.server.loop,
-            "drain": f"{self.server.drain or 0:g}",
-            "pid": str(self._supervisor.pid or ""),
-        }
-        return expand(text, values, {**os.environ, **self.server.env})
+        return expand(text, self._values(), self._variables())
+
+    def _values(self) -> dict[Placeholder, str]:
+        python, pid = self.platform.executable, self._supervisor.pid
+        return values(self.server, python=python, port=self.port, pid=pid)
+
+    def _variables(self) -> Variables:
+        windows = self.platform.family == "windows"
+        return Variables(declared=self.server.env, tests=os.environ, ignore_case=windows)
 
     def now(self) -> float:
         """Seconds since the server was spawned."""
@@ -430,7 +410,7 @@ class LiveServer:
 async def started(server: Server, launcher: Launcher, variant: str = "") -> AsyncIterator[LiveServer]:
     """A server that has been spawned, not yet ready. Whatever happens, nothing of it is left afterwards.
 
-    Raises SupervisorError, or SpawnError naming the command.
+    Raises SupervisorError, SpawnError naming the command, or ConfigError naming a variable that is not set.
     """
     async with AsyncExitStack() as stack:
         port = stack.enter_context(reserved_port())

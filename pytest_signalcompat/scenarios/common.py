@@ -7,16 +7,12 @@ from msgspec.structs import replace
 from ..errors import Unsupported
 from ..live import LiveServer, Running
 from ..model import Act, Platform, Server, Stop
+from ..placeholders import templated
 
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
 LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first
 COMMAND_SHARE = 0.75  # of what is then left of the server's own drain limit: a quick command may not make it be reached
-
-
-def templated(server: Server, placeholder: str) -> bool:
-    """Whether the command or the environment passes this on to the server."""
-    return any(placeholder in text for text in (*server.command, *server.env.values()))
 
 
 def idle(stop: Stop) -> Act:
@@ -75,12 +71,12 @@ async def stop_with_load(live: LiveServer) -> None:
 
 def one_and_several_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
     """As declared, and with the other number of workers where the command takes {workers}."""
-    if not templated(server, "{workers}"):
+    if not templated(server, "workers"):
         return (("", server),)
     return tuple((f"workers={number}", replace(server, workers=number)) for number in (1, max(2, server.workers)))
 
 
 def several_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
-    if server.workers > 1 or not templated(server, "{workers}"):
+    if server.workers > 1 or not templated(server, "workers"):
         return (("", server),)
     return (("workers=2", replace(server, workers=2)),)

@@ -6,14 +6,15 @@ from msgspec.structs import replace
 
 from .. import checks
 from ..model import Level, Platform, Scenario, Server, Stop
-from .common import idle, one_and_several_workers, templated
+from ..placeholders import templated
+from .common import idle, one_and_several_workers
 
 WINDOWS_LOOPS = ("proactor", "selector")
 
 
 def loops_and_workers(server: Server, platform: Platform) -> tuple[tuple[str, Server], ...]:
     """Both Windows loops where the command takes {loop}, one and several workers where it takes {workers}."""
-    if not templated(server, "{loop}"):
+    if not templated(server, "loop"):
         return one_and_several_workers(server, platform)
     return tuple(
         (f"loop={loop}" + (f", {name}" if name else ""), replace(variant, loop=loop))
