@@ -5,71 +5,24 @@ from __future__ import annotations
 import importlib.util
 import re
 import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 
+from . import placeholders
 from .errors import ConfigError
-from .model import PLACEHOLDERS, Declared, Family, Marks, Ready, Record, Routes, Server, Stop, StopCommand
+from .model import Declarations, Family, Marks, Ready, Record, Server, Stop, StopCommand
+from .tables import ExitsTable, PresetTable, ServerTable, Settings, StatusTable, StopTable, convert, shown
 
-GRACE = {"docker": 10.0, "cloudrun": 10.0, "k8s": 30.0, "systemd": 90.0}  # seconds; sources in docs of each
-DEFAULT_GRACE = "k8s"
+GRACE = {"docker": 10.0, "cloudrun": 10.0, "k8s": 30.0, "systemd": 90.0}  # seconds; each one's documented default
 TABLE = "tool.signalcompat"
-MISSPELT = 0.75  # as near to a placeholder is a slip; further away it is somebody else's braces
 DEFAULT_FILE = Path(__file__).parent / "default.toml"
 
-
-class StatusTable(Declared):
-    terminate: tuple[int, ...] | None = None
-    interrupt: tuple[int, ...] | None = None
-    quit: tuple[int, ...] | None = None
-    hangup: tuple[int, ...] | None = None
-
-
-class ExitsTable(StatusTable):
-    posix: StatusTable = StatusTable()
-    windows: StatusTable = StatusTable()
-
-
-class StopTable(Declared):
-    terminate: StopCommand | None = None
-    interrupt: StopCommand | None = None
-    quit: StopCommand | None = None
-    hangup: StopCommand | None = None
-
-
-class ServerTable(Declared):
-    command: tuple[str, ...]
-    cwd: str | None = None
-    env: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
-    ready: Ready = Ready(tcp=True)
-    routes: Routes = Routes()
-    marks: Marks = Marks()
-    exits: ExitsTable = ExitsTable()
-    stop: StopTable = StopTable()
-    grace: float | str | None = None
-    drain: float | None = None
-    workers: int = 1
-    preset: str | None = None
-
-
-class PresetTable(Declared):
-    programs: tuple[str, ...] = ()
-    marks: Marks = Marks()
-    exits: ExitsTable = ExitsTable()
-    sources: tuple[str, ...] = ()
-
-
-class Settings(Declared):
-    grace: float | str = DEFAULT_GRACE
-    usefixtures: tuple[str, ...] = ()
-    wine_python: str | None = None
-    servers: dict[str, ServerTable] = {}  # noqa: RUF012
+Mistakes = Iterator[tuple[str, str]]  # the key below the server's table, and what was expected and found
 
 
 class Config(Record):
@@ -89,41 +42,47 @@ def read(path: Path, grace: float | None = None) -> Config | None:
 
     Raises ConfigError with a line for each problem.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except OSError as problem:
-        raise ConfigError([f"{path}: cannot be read: {problem.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError([f"{path}: expected a TOML file, found: {problem}"]) from None
-    table = document.get("tool", {}).get("signalcompat")
+    text, document = _load(path)
+    table = _inside(document, *TABLE.split("."))
     if table is None:
         return None
     problems: list[str] = []
     settings, entries = _tables(table, problems)
     servers = [
-        _server(name, entry, settings, path, _line_of(name, text), grace, problems)
+        _server(name, entry, settings, (str(path), _line_of(name, text)), grace, problems)
         for name, entry in entries.items()
         if entry is not None
     ]
     if problems:
         raise ConfigError([f"{path.name}: {problem}" for problem in dict.fromkeys(problems)])
-    return Config(
-        path=path,
-        servers=tuple(server for server in servers if server is not None),
-        usefixtures=settings.usefixtures,
-        wine_python=settings.wine_python,
-    )
+    return Config(path=path, servers=tuple(servers), usefixtures=settings.usefixtures, wine_python=settings.wine_python)
+
+
+def _load(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except OSError as problem:
+        raise ConfigError([f"{path}: cannot be read: {problem.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError([f"{path}: expected a TOML file, found: {problem}"]) from None
+
+
+def _inside(document: Any, *names: str) -> Any:
+    """What is at that path of names; None if nothing is."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def _tables(table: Any, problems: list[str]) -> tuple[Settings, dict[str, ServerTable | None]]:
     """The settings and each server's table; None for one with a wrong shape, so that the others are looked at too."""
     if not isinstance(table, dict):
-        problems.append(f"{TABLE}: expected a table, found {_shown(table)}")
+        problems.append(f"{TABLE}: expected a table, found {shown(table)}")
         return Settings(), {}
-    settings = _convert({**table, "servers": {}}, Settings, TABLE, problems) or Settings()
+    settings = convert({**table, "servers": {}}, Settings, TABLE, problems) or Settings()
     found = table.get("servers", {})
-    entries = _convert(found, dict[str, ServerTable], f"{TABLE}.servers", problems) or {}
+    entries = convert(found, dict[str, ServerTable], f"{TABLE}.servers", problems) or {}
     if not found:
         problems.append(f"{TABLE}.servers: expected one server or more, found none")
     return settings, entries
@@ -134,172 +93,48 @@ def _line_of(name: str, text: str) -> int:
     return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
 
 
-KINDS: dict[Any, str] = {
-    str: "a string",
-    str | None: "a string",
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    float | None: "a number",
-    float | str: "a number or a string",
-    float | str | None: "a number or a string",
-    tuple[str, ...]: "a list of strings",
-    tuple[int, ...] | None: "a list of integers",
-    dict[str, str]: "a table of strings",
-    dict[str, ServerTable]: "a table of servers",
-}
-
-
-def _convert(value: Any, kind: Any, path: str, problems: list[str]) -> Any:
-    """Like msgspec.convert, but goes on after a mistake. Returns None for what is wrong."""
-    options = [option for option in (get_args(kind) or (kind,)) if option is not type(None)]
-    if len(options) == 1 and isinstance(options[0], type) and issubclass(options[0], msgspec.Struct):
-        return _convert_table(value, options[0], path, problems)
-    if get_origin(kind) is dict and isinstance(value, dict):
-        inner = get_args(kind)[1]
-        return {name: _convert(entry, inner, f"{path}.{name}", problems) for name, entry in value.items()}
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        problems.append(f"{path}: expected {KINDS[kind]}, found {_shown(value)}")
-        return None
-
-
-def _convert_table(value: Any, kind: type[msgspec.Struct], path: str, problems: list[str]) -> Any:
-    if not isinstance(value, dict):
-        problems.append(f"{path}: expected a table, found {_shown(value)}")
-        return None
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for unknown in (name for name in value if name not in fields):
-        near = get_close_matches(unknown, fields, 1)
-        known = f"{near[0]!r}" if near else f"one of {', '.join(fields)}"
-        problems.append(f"{path}.{unknown}: unknown key; expected {known}")
-    for name, field in fields.items():
-        if field.required and name not in value:
-            problems.append(f"{path}.{name}: missing; expected {KINDS[field.type]}")
-    before = len(problems)
-    given = {
-        fields[name].name: _convert(entry, fields[name].type, f"{path}.{name}", problems)
-        for name, entry in value.items()
-        if name in fields
-    }
-    return (
-        kind(**given)
-        if len(problems) == before and all(f.name in given or not f.required for f in fields.values())
-        else None
-    )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
-
-
 # ---------------------------------------------------------------- resolving
 
 
 def _server(
-    name: str, table: ServerTable, settings: Settings, path: Path, line: int, grace: float | None, problems: list[str]
-) -> Server | None:
-    key = f"{TABLE}.servers.{name}"
-    before = len(problems)
+    name: str,
+    table: ServerTable,
+    settings: Settings,
+    source: tuple[str, int],
+    grace: float | None,
+    problems: list[str],
+) -> Server:
+    """A server of the table, resolved; good for use if it adds no problem."""
+    key = _key(name)
     preset_name = table.preset or preset_of(table.command)
-    if table.preset is not None and table.preset not in presets():
-        problems.append(f"{key}.preset: expected one of {', '.join(presets())}, found {table.preset!r}")
     preset = presets().get(preset_name or "", PresetTable())
-    _check_command(key, table, problems)
-    _check_placeholders(key, table, problems)
-    _check_ready(key, table.ready, problems)
-    marks = Marks(
-        started=table.marks.started or preset.marks.started,
-        stopped=table.marks.stopped or preset.marks.stopped,
-    )
-    for what in ("started", "stopped"):
-        _check_regex(f"{key}.marks.{what}", getattr(marks, what), problems)
-    seconds = grace
-    if seconds is None:
+    if grace is None:
         owner, wanted = (key, table.grace) if table.grace is not None else (TABLE, settings.grace)
-        seconds = grace_seconds(wanted, f"{owner}.grace", problems)
-    if table.workers < 1:
-        problems.append(f"{key}.workers: expected 1 or more, found {table.workers}")
-    if table.drain is not None and table.drain <= 0:
-        problems.append(f"{key}.drain: expected more than 0 seconds, found {table.drain:g}")
-    if len(problems) > before:
-        return None
-    return Server(
-        name=name,
-        command=table.command,
-        cwd=str((path.parent / (table.cwd or ".")).resolve()),
-        env=table.env,
-        ready=table.ready,
-        routes=table.routes,
-        marks=marks,
-        exits=_exits(table.exits, preset.exits),
-        stops=_stops(table.stop),
-        grace=seconds,
-        drain=table.drain,
-        workers=table.workers,
-        preset=preset_name,
-        source=(str(path), line),
-    )
-
-
-def _check_command(key: str, table: ServerTable, problems: list[str]) -> None:
-    if not table.command or not all(table.command):
-        problems.append(f"{key}.command: expected a program and its arguments, found {list(table.command)}")
-    elif not any("{port}" in text for text in (*table.command, *table.env.values())):
-        problems.append(
-            f"{key}.command: expected {{port}} in it, or in env: the port is chosen anew for every start;"
-            f" found {list(table.command)}"
-        )
-    for stop, command in _stops(table.stop).items():
-        if not command.command or not all(command.command):
-            problems.append(
-                f"{key}.stop.{stop}.command: expected a program and its arguments, found {list(command.command)}"
-            )
-
-
-def _check_placeholders(key: str, table: ServerTable, problems: list[str]) -> None:
-    filled = {
-        "command": table.command,
-        **{f"stop.{stop}.command": command.command for stop, command in _stops(table.stop).items()},
-        **{f"env.{name}": (value,) for name, value in table.env.items()},
+        grace = grace_seconds(wanted, f"{owner}.grace", problems)
+    resolved = {
+        "cwd": str((Path(source[0]).parent / (table.cwd or ".")).resolve()),
+        "marks": _marks(table.marks, preset.marks),
+        "preset": preset_name,
+        "exits": _exits(table.exits, preset.exits),
+        "stops": _stops(table.stop),
+        "grace": grace,
     }
-    known = (*PLACEHOLDERS, "env")
-    for name, texts in filled.items():
-        for word in re.findall(r"\{(\w+)(?::\w+)?\}", " ".join(texts)):
-            near = get_close_matches(word, known, 1, MISSPELT)
-            if near and word not in known:
-                problems.append(f"{key}.{name}: expected {{{near[0]}}} or other braces, found {{{word}}}")
+    server = Server(name=name, source=source, **{**_declared(table), **resolved})
+    problems += [f"{key}.{what}: {mistake}" for what, mistake in _mistakes(server)]
+    return server
 
 
-def _check_regex(key: str, pattern: str | None, problems: list[str]) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as problem:
-        problems.append(f"{key}: expected a regular expression, found {pattern!r}: {problem}")
+def _key(name: str) -> str:
+    return f"{TABLE}.servers.{name}"
 
 
-def _check_ready(key: str, table: Ready, problems: list[str]) -> None:
-    ways = [name for name in ("http", "tcp", "log") if getattr(table, name)]
-    if len(ways) != 1:
-        problems.append(f"{key}.ready: expected one of http, tcp, log, found {' and '.join(ways) or 'none of them'}")
-    if table.http is not None and not table.http.startswith("/"):
-        problems.append(f"{key}.ready.http: expected a path that begins with /, found {table.http!r}")
-    _check_regex(f"{key}.ready.log", table.log, problems)
+def _declared(table: Declarations) -> dict[str, Any]:
+    return {field: getattr(table, field) for field in Declarations.__struct_fields__}
 
 
-def _number(wanted: float | str) -> str:
-    return repr(wanted) if isinstance(wanted, str) else f"{wanted:g}"
-
-
-def grace_seconds(wanted: float | str, key: str, problems: list[str]) -> float:
-    """Seconds of a grace period given as a number or as a profile's name."""
-    with_number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", str(wanted))
-    seconds = float(with_number[1]) if with_number else GRACE.get(str(wanted), 0.0)
-    if seconds <= 0:
-        problems.append(f"{key}: expected seconds or one of {', '.join(GRACE)}, found {_number(wanted)}")
-    return seconds
+def _marks(table: Marks, preset: Marks) -> Marks:
+    """What is declared goes before what the preset knows."""
+    return Marks(**{what: getattr(table, what) or getattr(preset, what) for what in Marks.__struct_fields__})
 
 
 def _exits(table: ExitsTable, preset: ExitsTable) -> dict[Family, dict[Stop, tuple[int, ...]]]:
@@ -321,6 +156,80 @@ def _first_declared(tables: tuple[StatusTable, ...]) -> dict[Stop, tuple[int, ..
 def _stops(table: StopTable) -> dict[Stop, StopCommand]:
     commands: Mapping[Stop, StopCommand | None] = {stop: getattr(table, stop) for stop in Stop}
     return {stop: command for stop, command in commands.items() if command is not None}
+
+
+def _number(wanted: float | str) -> str:
+    return repr(wanted) if isinstance(wanted, str) else f"{wanted:g}"
+
+
+def grace_seconds(wanted: float | str, key: str, problems: list[str]) -> float:
+    """Seconds of a grace period given as a number or as a profile's name."""
+    with_number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", str(wanted))
+    seconds = float(with_number[1]) if with_number else GRACE.get(str(wanted), 0.0)
+    if seconds <= 0:
+        problems.append(f"{key}: expected seconds or one of {', '.join(GRACE)}, found {_number(wanted)}")
+    return seconds
+
+
+# ---------------------------------------------------------------- checks
+
+
+def check_variables(servers: Iterable[Server], tests: Mapping[str, str]) -> None:
+    """Raises ConfigError with a line for each `{env:NAME}` that names no variable of the server nor of the tests.
+
+    Apart from `read`, for a configuration can be read, and its other servers tested, where a variable is not set.
+    """
+    problems = [
+        f"{_file_of(server)}{_key(server.name)}.{what}: {mistake}"
+        for server in servers
+        for what, mistake in placeholders.unset(server, tests)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _file_of(server: Server) -> str:
+    return f"{Path(server.source[0]).name}: " if server.source else ""
+
+
+def _mistakes(server: Server) -> Mistakes:
+    if server.preset is not None and server.preset not in presets():
+        yield "preset", f"expected one of {', '.join(presets())}, found {server.preset!r}"
+    yield from _command_mistakes(server)
+    yield from placeholders.mistakes(server)
+    yield from _ready_mistakes(server.ready)
+    for what in Marks.__struct_fields__:
+        yield from _regex_mistakes(f"marks.{what}", getattr(server.marks, what))
+    if server.workers < 1:
+        yield "workers", f"expected 1 or more, found {server.workers}"
+    if server.drain is not None and not server.drain > 0:
+        yield "drain", f"expected more than 0 seconds, found {server.drain:g}"
+
+
+def _command_mistakes(server: Server) -> Mistakes:
+    commands = {"command": server.command}
+    commands |= {f"stop.{stop}.command": declared.command for stop, declared in server.stops.items()}
+    for key, command in commands.items():
+        if not command or not all(command):
+            yield key, f"expected a program and its arguments, found {list(command)}"
+        elif key == "command" and not placeholders.templated(server, "port"):
+            yield key, f"expected {{port}} in it, or in env: each start uses a fresh port; found {list(command)}"
+
+
+def _ready_mistakes(ready: Ready) -> Mistakes:
+    ways = [name for name in ("http", "tcp", "log") if getattr(ready, name)]
+    if len(ways) != 1:
+        yield "ready", f"expected one of http, tcp, log, found {' and '.join(ways) or 'none of them'}"
+    if ready.http is not None and not ready.http.startswith("/"):
+        yield "ready.http", f"expected a path that begins with /, found {ready.http!r}"
+    yield from _regex_mistakes("ready.log", ready.log)
+
+
+def _regex_mistakes(key: str, pattern: str | None) -> Mistakes:
+    try:
+        re.compile(pattern or "")
+    except re.error as problem:
+        yield key, f"expected a regular expression, found {pattern!r}: {problem}"
 
 
 # ---------------------------------------------------------------- presets and the default

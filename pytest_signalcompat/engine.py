@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from . import verdict
-from .errors import NotReady, StopCommandError, SupervisorError, Unsupported
+from .errors import ConfigError, NotReady, StopCommandError, SupervisorError, Unsupported
 from .live.stage import stage
 from .model import Attempt, Ending, Outcome, Platform, Result, Server
 from .scenario import Scenario, why_not
@@ -190,7 +190,7 @@ async def run(server: Server, scenario: Scenario, launcher: Launcher, before: Re
         found = verdict.of(scenario, server, starts)
     except Unsupported as problem:
         return replace(before, outcome=Outcome.UNSUPPORTED, reason=str(problem), failures=())
-    except (StopCommandError, SupervisorError) as problem:
+    except (ConfigError, StopCommandError, SupervisorError) as problem:
         return replace(before, outcome=Outcome.ERROR, reason=str(problem), failures=())
     except Exception:
         return replace(before, outcome=Outcome.ERROR, reason=traceback.format_exc(), failures=())

@@ -109,27 +109,28 @@ class StopCommand(Declared):
     timeout: float = 10.0
 
 
-# In braces, in a command or the environment; besides these {env:NAME}.
-PLACEHOLDERS = ("python", "port", "workers", "loop", "drain", "pid")
+class Declarations(Declared, kw_only=True):
+    """What the table of a server and a `Server` have in common, key for key. Placeholders are still in place."""
 
-
-class Server(Record):
-    """What the harness knows of a server. PLACEHOLDERS are still in place."""
-
-    name: str
     command: tuple[str, ...]
     cwd: str | None = None
     env: dict[str, str] = {}
     ready: Ready = Ready(tcp=True)
     routes: Routes = Routes()
     marks: Marks = Marks()
+    drain: float | None = None
+    workers: int = 1
+    preset: str | None = None
+
+
+class Server(Declarations, kw_only=True):
+    """What the harness knows of a server."""
+
+    name: str
     exits: dict[Family, dict[Stop, tuple[int, ...]]] = {}
     stops: dict[Stop, StopCommand] = {}
     grace: float = 30.0
-    drain: float | None = None
-    workers: int = 1
     loop: str = "auto"
-    preset: str | None = None
     source: tuple[str, int] | None = None  # file and line (from 1) of its table
 
 

@@ -249,6 +249,20 @@ class SignalCompat:
         if not self._named and not any(isinstance(item, ScenarioItem) for item in items):
             items += session.genitems(self._collector(session, self.file))
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Variables that are not set are told once, for the servers that will be started. Each item tells them where
+        fixtures come first, which may set them, and under xdist, where an error here would be an internal one."""
+        from .config import check_variables
+        from .errors import ConfigError
+
+        if self.config.option.collectonly or self.settings.usefixtures or hasattr(self.config, "workerinput"):
+            return
+        selected = {item.server.name: item.server for item in session.items if isinstance(item, ScenarioItem)}
+        try:
+            check_variables(selected.values(), os.environ)
+        except ConfigError as problem:
+            raise pytest.UsageError("signal-compat:\n  " + "\n  ".join(problem.problems)) from None
+
     # ------------------------------------------------------------ running
 
     @pytest.hookimpl(wrapper=True)

@@ -637,11 +637,69 @@ def test_long_silence_is_broken(project: Callable[..., Path], run: Run) -> None:
 # ---------------------------------------------------------------- users' mistakes
 
 
-def test_a_variable_that_is_not_set_is_an_error_that_names_it(project: Callable[..., Path], run: Run) -> None:
-    project(table("api", env='{ PORT_TO_USE = "{env:NOBODY_SETS_THIS}" }'))
-    result = run("-k", "SC201")
-    result.stdout.re_match_lines([r".*ERROR.*", r".*\{env:NOBODY_SETS_THIS\} in .* expected an environment variable.*"])
+UNSET = table("api", env='{ PORT_TO_USE = "{env:NOBODY_SETS_THIS}" }')
+UNSET_SAID = "expected an environment variable NOBODY_SETS_THIS for {env:NOBODY_SETS_THIS}, found none"
+
+
+def test_a_variable_that_is_not_set_is_told_once_and_nothing_runs(project: Callable[..., Path], dry_run: Run) -> None:
+    project(UNSET)
+    result = dry_run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = [line for line in result.errlines if "NOBODY_SETS_THIS" in line]
+    assert said == [f"  pyproject.toml: tool.signalcompat.servers.api.env.PORT_TO_USE: {UNSET_SAID}"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--co",),
+        ("--signal-compat-server=other", "-k", "SC901"),
+        ("-k", "other and SC901"),
+        ("pyproject.toml::other::SC901",),
+    ],
+    ids=["collected", "server", "keyword", "node-id"],
+)
+def test_a_variable_that_no_start_needs_may_be_unset(
+    arguments: tuple[str, ...], project: Callable[..., Path], run: Run
+) -> None:
+    project(UNSET + table("other"))
+    result = run(*arguments)
+    assert result.ret == 0
+    assert "NOBODY_SETS_THIS" not in result.stdout.str()
+
+
+def test_under_xdist_each_item_tells_a_variable_that_is_not_set(project: Callable[..., Path], run: Run) -> None:
+    project(UNSET)
+    result = run("-n", "1", "-k", "SC201")
     assert result.ret == 1
+    result.stdout.fnmatch_lines(["SC201 terminate-idle: *" + UNSET_SAID, "  verdict   ERROR*"])
+
+
+@pytest.mark.parametrize(("sets", "status"), [("os.environ['NOBODY_SETS_THIS'] = 'x'", 0), ("pass", 1)])
+def test_a_session_fixture_may_set_a_variable(sets: str, status: int, project: Callable[..., Path], run: Run) -> None:
+    conftest = f"""
+        import os, pytest
+
+        @pytest.fixture(scope="session")
+        def database():
+            {sets}
+        """
+    project("[tool.signalcompat]\nusefixtures = ['database']\n" + UNSET, conftest)
+    result = run("-k", "SC201")
+    assert result.ret == status
+    if status:
+        result.stdout.fnmatch_lines(["SC201 terminate-idle: *" + UNSET_SAID, "  verdict   ERROR*"])
+
+
+def test_a_variable_may_extend_the_one_of_the_tests(
+    project: Callable[..., Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREETING", "hello")
+    program = "import os, sys; print('said', os.environ['GREETING']); sys.exit(1)"
+    command = json.dumps(["{python}", "-c", program, "{port}"])
+    project(f"[tool.signalcompat.servers.api]\ncommand = {command}\nenv = {{ GREETING = '{{env:GREETING}} world' }}\n")
+    result = run("-k", "SC201")
+    result.stdout.fnmatch_lines(["*said hello world*"])
 
 
 @pytest.mark.parametrize(

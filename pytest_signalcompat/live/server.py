@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..errors import NotReady, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
-from ..placeholders import expand
+from ..placeholders import Placeholder, Variables, environment, expand, values
 from ..supervisor.client import Command, Supervisor
 from . import ending
 from .http import Requests
@@ -49,25 +49,26 @@ class LiveServer:
         blocked: tuple[str, ...] = (),
         namespace: str | None = None,
     ) -> None:
-        """Raises SpawnError naming the command, or what cannot be had here."""
+        """Raises SpawnError naming the command, or what cannot be had here; ConfigError naming a variable that is not
+        set."""
         command = tuple(self._fill(part) for part in (*wrapper, *self.server.command))
         # A Python server's prints are seen when they are made, not when a buffer is full.
-        self._env = {"PYTHONUNBUFFERED": "1", **{name: self._fill(text) for name, text in self.server.env.items()}}
+        self._env = {"PYTHONUNBUFFERED": "1", **environment(self._values(), self._variables())}
         self.spawned = self._heard.origin = time.perf_counter()
         self.spawned = self._heard.origin = await self._supervisor.spawn(
             command, self.server.cwd, self._env, ignored=ignored, blocked=blocked, namespace=namespace
         )
 
     def _fill(self, text: str) -> str:
-        values = {
-            "python": self.platform.executable,
-            "port": str(self.port),
-            "workers": str(self.server.workers),
-            "loop": self.server.loop,
-            "drain": f"{self.server.drain or 0:g}",
-            "pid": str(self._supervisor.pid or ""),
-        }
-        return expand(text, values, {**os.environ, **self.server.env})
+        return expand(text, self._values(), self._variables())
+
+    def _values(self) -> dict[Placeholder, str]:
+        python, pid = self.platform.executable, self._supervisor.pid
+        return values(self.server, python=python, port=self.port, pid=pid)
+
+    def _variables(self) -> Variables:
+        windows = self.platform.family == "windows"
+        return Variables(declared=self.server.env, tests=os.environ, ignore_case=windows)
 
     def now(self) -> float:
         """Seconds since the server was spawned."""

@@ -44,8 +44,8 @@ class Stage:
         """A server that has been spawned, not yet ready: under a supervisor of its own, on `port` or a fresh one.
 
         `wrapper` is put before the command. POSIX only: signals that it starts with `ignored` or `blocked`, by name.
-        Linux only: `namespace="pid"`, in which it is PID 1. Raises SupervisorError, or SpawnError naming the command or
-        what the platform lacks.
+        Linux only: `namespace="pid"`, in which it is PID 1. Raises SupervisorError, SpawnError naming the command or
+        what the platform lacks, or ConfigError naming a variable that is not set.
         """
         number = self.port() if port is None else port
         supervisor = await Supervisor.start(self._launcher)
