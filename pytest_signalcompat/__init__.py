@@ -1,7 +1,7 @@
 """A conformance test for how a server stops. `pytest --signal-compat` runs it; see README.md and ARCHITECTURE.md.
 
 The map of the package, in the order in which a run passes through it:
-  plugin.py      options, items, fixtures, summary (the only module that imports pytest)
+  plugin/        options, session, items, fixtures (the only folder that imports pytest)
   config.py      [tool.signalcompat] -> Server; presets.toml and default.toml are its data
   engine.py      schedules scenarios and turns what was seen into a Result
   scenarios/     the catalogue: what to do to a server, one file a family

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import Scenario, Server
+    from ..model import Scenario, Server
 
 
 def pytest_signalcompat_servers(config: Any) -> Sequence[Server]:  # type: ignore[empty-body]
