@@ -1,23 +1,25 @@
-"""A started server for ordinary tests: blocking calls on the engine's loop. Behind the fixtures of plugin.py."""
+"""A started server for ordinary tests: blocking calls on the engine's loop. What the fixtures hand out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .checks import became_ready
 from .engine import Engine
-from .errors import NotReady
+from .errors import ConfigError, NotReady
 from .live.http import Running
 from .live.ports import HOST
 from .live.server import LiveServer
 from .live.stage import stage
-from .model import IN_FLIGHT, Exchange, Observation, Post, Server, Stop
+from .model import IN_FLIGHT, Exchange, Observation, Post, Reach, Server, Stop
 
 if TYPE_CHECKING:
     import httpx
 
+Choice = TypeVar("Choice", bound=StrEnum)
 TICK = 0.2  # seconds; an untimed wait cannot be interrupted by Ctrl-C on Windows
 
 
@@ -92,10 +94,11 @@ class SignalServer:
 
         return InFlight(self, self._call(begin()))
 
-    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: str = "leader") -> None:
+    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: Reach | str = Reach.LEADER) -> None:
         """Asks the server to stop the way its platform asks; returns at once. POSIX: SIGTERM, SIGINT, SIGQUIT or SIGHUP
         to the leader or its group; Windows: CTRL_BREAK_EVENT or CTRL_C_EVENT to its console."""
-        self._call(self._live.stop(Stop(stop), reach))
+        asked = _one_of("stop", tuple(Stop), stop)
+        self._call(self._live.stop(asked, _one_of("reach", (Reach.LEADER, Reach.GROUP), reach)))
 
     def wait(self) -> Observation:
         """Until the server has exited, or its grace period is over; then ends what is left and says what was seen.
@@ -122,6 +125,13 @@ class SignalServer:
 
     def _call(self, work: Any) -> Any:
         return wait_for(self._engine.call(work))
+
+
+def _one_of(argument: str, choices: tuple[Choice, ...], found: str) -> Choice:
+    for choice in choices:
+        if choice == found:
+            return choice
+    raise ConfigError([f"{argument}: expected one of {', '.join(choices)}; found {found!r}"])
 
 
 async def _set(running: Running) -> None:

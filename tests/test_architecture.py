@@ -14,6 +14,7 @@ import pytest_signalcompat
 
 PACKAGE = Path(pytest_signalcompat.__file__).parent
 ROOT = PACKAGE.parent
+PLUGIN = PACKAGE / "plugin"
 PLATFORM_FILES = {  # the only ones that may ask which system they run on
     *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("posix", "windows", "starting", "popen_windows")),
     *(f"reference_server/{name}.py" for name in ("lifecycle", "processes", "service", "signals")),
@@ -42,7 +43,8 @@ def tops(path: Path) -> set[str]:
 
 
 def test_only_the_plugin_imports_pytest() -> None:
-    assert [name_of(path) for path in OURS if tops(path) & {"pytest", "_pytest"}] == ["pytest_signalcompat/plugin.py"]
+    users = [path for path in OURS if tops(path) & {"pytest", "_pytest"}]
+    assert users and [name_of(path) for path in users if not path.is_relative_to(PLUGIN)] == []
 
 
 def test_the_plugin_never_imports_the_server_it_ships_with() -> None:
@@ -79,18 +81,33 @@ def test_a_supervisor_needs_the_standard_library_only(path: Path) -> None:
 
 
 def test_nothing_of_the_package_is_imported_before_it_is_needed() -> None:
-    """At module level the plugin imports the standard library, pytest and the version; the rest when it is on."""
-    tree = ast.parse((PACKAGE / "plugin.py").read_text(encoding="utf-8"))
-    relative = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
-    assert [[alias.name for alias in node.names] for node in relative] == [["__version__"]]
-
-
-def test_importing_the_plugin_is_light() -> None:
+    """What the plugin's import brings with it: its own files, and of pytest and the standard library nothing heavy."""
     code = (
         "import sys, pytest; before = set(sys.modules); import pytest_signalcompat.plugin;"
         " print(*set(sys.modules) - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    new = {name.partition(".")[0] for name in done.stdout.split()}
-    assert new - sys.stdlib_module_names == {"pytest_signalcompat"}
-    assert new & {"asyncio", "concurrent", "tomllib"} == set()
+    new = set(done.stdout.split())
+    own = {f"pytest_signalcompat.plugin.{path.stem}" for path in PLUGIN.glob("*.py") if path.stem != "__init__"}
+    assert own
+    others = {name for name in new - own if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert others == {"pytest_signalcompat", "pytest_signalcompat.plugin"}
+    assert {name.partition(".")[0] for name in new} & {"asyncio", "concurrent", "tomllib"} == set()
+
+
+def hooks_called_by_name(path: Path) -> Iterator[str]:
+    """`pytest_x(...)` and `self.pytest_x(...)`, but not `config.hook.pytest_x(...)`, which is pytest's own way."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id=name)):
+                pass
+            case ast.Call(func=ast.Attribute(attr=name, value=owner)) if not ast.unparse(owner).endswith("hook"):
+                pass
+            case _:
+                continue
+        if name.startswith("pytest_"):
+            yield f"{name_of(path)}:{node.lineno} {name}"
+
+
+def test_only_pytest_calls_a_hook() -> None:
+    assert [found for path in OURS for found in hooks_called_by_name(path)] == []

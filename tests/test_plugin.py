@@ -21,6 +21,7 @@ from pytest_signalcompat.scenarios import CATALOGUE
 
 SERVERS = Path(__file__).parent / "servers"
 PLUGIN = "pytest_signalcompat.plugin"
+PLUGIN_FILES = ("hooks", "options", "session", "items", "fixtures", "running")
 LIMIT = 60  # seconds that a scenario waits which is to be cut short
 CLEARED_WITHIN = 5.0  # seconds from the end of pytest to the end of everything it started
 
@@ -189,7 +190,8 @@ def test_off_it_says_nothing_and_loads_nothing(
     without, with_it = (set(line.split()) for line in (path / "modules").read_text().splitlines())
     more = with_it - without
     assert {name for name in more if name.partition(".")[0] not in sys.stdlib_module_names} == {
-        f"pytest_signalcompat{name}" for name in ("", ".plugin", ".hooks", ".reporters")
+        f"pytest_signalcompat{name}"
+        for name in ("", ".reporters", ".plugin", *(f".plugin.{file}" for file in PLUGIN_FILES))
     }
     assert not more & {"asyncio", "concurrent.futures", "tomllib", "subprocess"}
 
@@ -206,6 +208,35 @@ def test_items_are_children_of_the_configuration_file(dry_run: Run, project: Cal
     project(API + table("other"))
     expected = [f"pyproject.toml::{server}::{scenario.code}" for server in ("api", "other") for scenario in CATALOGUE]
     assert ids(dry_run("--co", "-q")) == expected
+
+
+CASES = """
+from pytest_signalcompat.plugin.items import ServerCollector
+
+def collect(self):
+    for scenario in self.compat.scenarios:
+        for case in ("selector-2", "proactor-2") if scenario.code == "SC301" else ("",):
+            yield self.item(scenario, self.server, case)
+
+ServerCollector.collect = collect
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("pyproject.toml::api::SC301[selector-2]",), ["SC301[selector-2]"]),
+        (("pyproject.toml::api::SC301",), ["SC301[selector-2]", "SC301[proactor-2]"]),
+        (("-k", "SC204 or SC301"), ["SC204", "SC301[selector-2]", "SC301[proactor-2]"]),
+        (("-k", "proactor"), ["SC301[proactor-2]"]),
+    ],
+    ids=" ".join,
+)
+def test_a_case_with_an_id_is_an_item(
+    arguments: tuple[str, ...], expected: list[str], run: Run, project: Callable[..., Path]
+) -> None:
+    project(conftest=CASES)
+    assert codes(run("--co", "-q", *arguments)) == expected
 
 
 def test_collecting_starts_nothing(dry_run: Run, project: Callable[..., Path]) -> None:
@@ -469,6 +500,7 @@ def test_a_conftest_may_add_servers(dry_run: Run, project: Callable[..., Path]) 
 
 FIXTURE_TESTS = """
     import pytest
+    from pytest_signalcompat.errors import ConfigError
 
     def test_in_flight(signal_server):
         assert signal_server.request("GET", "/health").status_code == 200
@@ -492,6 +524,19 @@ FIXTURE_TESTS = """
             start_signal_server(command=("{python}", "-c", "raise ValueError('no model at {port}')"))
         assert "ValueError: no model at" in "\\n".join(caught.value.__notes__)
 
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            ({"reach": "grup"}, "reach: expected one of leader, group; found 'grup'"),
+            ({"reach": "console"}, "reach: expected one of leader, group; found 'console'"),
+            ({"stop": "kill"}, "stop: expected one of terminate, interrupt, quit, hangup; found 'kill'"),
+        ],
+    )
+    def test_a_stop_that_there_is_not(signal_server, asked, told):
+        with pytest.raises(ConfigError, match=told):
+            signal_server.stop(**asked)
+        assert signal_server.request("GET", "/health").status_code == 200
+
     def test_not_ended(signal_server):
         pass
     """
@@ -500,7 +545,7 @@ FIXTURE_TESTS = """
 def test_fixtures_need_no_option(run: Run, project: Callable[..., Path]) -> None:
     project(test_it=FIXTURE_TESTS)
     result = run("-W", "error", on=False)
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=8)
     assert "signal-compat" not in result.stdout.str()
 
 
@@ -627,7 +672,7 @@ def test_the_end_of_pytest_is_the_end_of_its_servers(
 
 
 def test_long_silence_is_broken(project: Callable[..., Path], run: Run) -> None:
-    project(conftest="import pytest_signalcompat.plugin\npytest_signalcompat.plugin.SILENCE = 0.3")
+    project(conftest="from pytest_signalcompat.plugin import items\nitems.SILENCE = 0.3")
     result = run("-k", "SC301")
     assert result.ret == 0
     result.stdout.re_match_lines([r"signal-compat: api SC301 inflight-completes: \d+ s by now \(grace .* alone\)"])

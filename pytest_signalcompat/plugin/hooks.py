@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import Scenario, Server
+    from ..model import Server
+    from ..scenario import Scenario
 
 
 def pytest_signalcompat_servers(config: Any) -> Sequence[Server]:  # type: ignore[empty-body]

@@ -1,0 +1,174 @@
+"""The options of the command line, and the configuration they lead to. What is wrong with either is a UsageError."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..model import Server
+    from ..scenario import Scenario
+    from ..supervisor.client import Launcher
+
+LEVELS = ("must", "should", "may")  # from the strongest to the weakest
+SETTINGS = pytest.StashKey["Config"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    from ..reporters import suffixes
+
+    group = parser.getgroup("signal-compat", "how servers stop (pytest-signalcompat)")
+    option = group.addoption
+    option("--signal-compat", action="store_true", help="test how the configured servers stop")
+    option(
+        "--signal-compat-config", metavar="FILE", help="TOML file with [tool.signalcompat] (default: pyproject.toml)"
+    )
+    option("--signal-compat-server", metavar="NAME", action="append", default=[], help="only this server (repeatable)")
+    option(
+        "--signal-compat-level",
+        choices=LEVELS,
+        default="must",
+        help="weakest level whose failure fails the run (default: must)",
+    )
+    option("--signal-compat-grace", metavar="SECONDS|docker|cloudrun|k8s|systemd", help="grace period, for all servers")
+    option("--signal-compat-jobs", metavar="N|auto", default="auto", help="scenarios at a time in one process")
+    option(
+        "--signal-compat-report",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help=f"write results: {suffixes()} (repeatable)",
+    )
+    option(
+        "--signal-compat-on",
+        choices=("native", "wine"),
+        default="native",
+        help="where servers run: this system, or a Windows Python under Wine",
+    )
+
+
+def check(config: pytest.Config) -> None:
+    """Tells of a mistake before anything is collected, not when the option is first needed."""
+    from ..reporters import FORMATS, suffixes
+
+    for name in config.getoption("signal_compat_report"):
+        if Path(name).suffix not in FORMATS:
+            raise pytest.UsageError(f"--signal-compat-report: expected a file ending in {suffixes()}; found {name}")
+    number = config.getoption("signal_compat_jobs")
+    if number != "auto" and not (number.isdigit() and int(number) > 0):
+        raise pytest.UsageError(f"--signal-compat-jobs: expected a number from 1, or auto; found {number}")
+    if not config.option.collectonly:
+        launcher(config)
+
+
+def settings(config: pytest.Config) -> Config:
+    """The configuration, or the reference server where there is none; read once. The error has every problem."""
+    found = config.stash.get(SETTINGS, None)
+    if found is None:
+        with _as_usage_errors():
+            found = config.stash[SETTINGS] = _read(config)
+    return found
+
+
+@contextlib.contextmanager
+def _as_usage_errors() -> Iterator[None]:
+    from ..errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as problem:
+        raise pytest.UsageError("signal-compat:\n  " + "\n  ".join(problem.problems)) from None
+
+
+def _read(config: pytest.Config) -> Config:
+    from ..config import GRACE, default, grace_seconds, read
+    from ..errors import ConfigError
+
+    chosen = config.getoption("signal_compat_config")
+    file = config.rootpath / "pyproject.toml" if chosen is None else (config.invocation_params.dir / chosen).resolve()
+    problems: list[str] = []
+    grace = config.getoption("signal_compat_grace")
+    seconds = None if grace is None else grace_seconds(grace, "--signal-compat-grace", problems)
+    if problems:
+        raise ConfigError(problems)
+    found = read(file, seconds) if chosen is not None or file.exists() else None
+    if found is None and chosen is not None:
+        raise ConfigError([f"{file}: expected a [tool.signalcompat] table, found none"])
+    return found or default(config.rootpath, seconds or GRACE["k8s"])
+
+
+def servers(config: pytest.Config) -> tuple[Server, ...]:
+    """Those of the configuration, then those of conftest files."""
+    more = [server for found in config.hook.pytest_signalcompat_servers(config=config) for server in found]
+    return (*settings(config).servers, *more)
+
+
+def chosen_servers(config: pytest.Config) -> tuple[Server, ...]:
+    """Those that --signal-compat-server names; all, if it names none."""
+    every = servers(config)
+    names = config.getoption("signal_compat_server")
+    known = [server.name for server in every]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise pytest.UsageError(
+            f"--signal-compat-server: expected one of {', '.join(known)}; found {', '.join(unknown)}"
+        )
+    return tuple(server for server in every if server.name in names) if names else every
+
+
+def check_variables(servers: Iterable[Server]) -> None:
+    """Tells of every variable that a server's table refers to and that is not set."""
+    from ..config import check_variables
+
+    with _as_usage_errors():
+        check_variables(servers, os.environ)
+
+
+def scenarios(config: pytest.Config) -> tuple[Scenario, ...]:
+    """The catalogue, then those of conftest files, whose codes are their own."""
+    from ..scenario import Check
+    from ..scenarios import CATALOGUE
+
+    every = list(CATALOGUE)
+    for scenario in (one for found in config.hook.pytest_signalcompat_scenarios(config=config) for one in found):
+        where = f"pytest_signalcompat_scenarios: scenario {scenario.code}"
+        if scenario.code.startswith("SC"):
+            raise pytest.UsageError(f"{where}: codes that begin with SC are the catalogue's; choose another prefix")
+        if any(scenario.code == other.code for other in every):
+            raise pytest.UsageError(f"{where}: expected each code once, found it twice")
+        if wrong := [check for check in scenario.checks if not isinstance(check, Check)]:
+            raise pytest.UsageError(f"{where}: expected checks made with @check(id), found {wrong[0]!r}")
+        every.append(scenario)
+    return tuple(every)
+
+
+def launcher(config: pytest.Config) -> Launcher:
+    """What starts servers: on this system, or on a Windows Python under Wine."""
+    from ..supervisor import client
+
+    if config.getoption("signal_compat_on") == "native":
+        return client.native()
+    python = os.environ.get("SIGNALCOMPAT_WINE_PYTHON") or settings(config).wine_python
+    if not python or not os.access(os.path.expanduser(python), os.X_OK):
+        raise pytest.UsageError(
+            "--signal-compat-on=wine: expected an executable that starts a Windows Python, in wine-python of"
+            f" [tool.signalcompat] or in SIGNALCOMPAT_WINE_PYTHON (`winelab which` prints it); found {python!r}"
+        )
+    return client.wine(os.path.expanduser(python))
+
+
+def jobs(config: pytest.Config) -> int:
+    """How many scenarios at a time; `auto` is this process's share of what suits the machine."""
+    from ..engine import default_jobs
+
+    number: str = config.getoption("signal_compat_jobs")
+    if number != "auto":
+        return int(number)
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    return max(1, default_jobs() // workers)
