@@ -78,9 +78,9 @@ def _key(result: Result) -> tuple[str, str, str, str]:
     return (result.server, result.code, result.case, environment_id(result.platform))
 
 
-def environment_id(platform: Platform | None) -> str:
+def environment_id(place: Platform | None) -> str:
     """The name of a result's environment: `linux-native-3.11.7`."""
-    return f"{platform.system}-{platform.launcher}-{platform.python}" if platform else NOWHERE
+    return f"{place.system}-{place.launcher}-{place.python}" if place else NOWHERE
 
 
 def merge(matrices: Iterable[Matrix]) -> Matrix:
@@ -134,14 +134,14 @@ def report(matrix: Matrix, plugin: str) -> Report:
     )
 
 
-def _environment(platform: Platform | None, plugin: str) -> Environment:
-    if platform is None:
+def _environment(place: Platform | None, plugin: str) -> Environment:
+    if place is None:
         return Environment(os=NOWHERE, platform=NOWHERE, python=NOWHERE, launcher=NOWHERE, plugin=plugin)
     return Environment(
-        os=platform.system,
-        platform=platform.family,
-        python=platform.python,
-        launcher=platform.launcher,
+        os=place.system,
+        platform=place.family,
+        python=place.python,
+        launcher=place.launcher,
         plugin=plugin,
     )
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .checks import became_ready
 from .engine import Engine
 from .errors import ConfigError, NotReady
-from .live.http import Running
 from .live.ports import HOST
 from .live.server import LiveServer
 from .live.stage import stage
+from .live.wire import Running
 from .model import IN_FLIGHT, Exchange, Observation, Post, Reach, Server, Stop
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ API = "[tool.signalcompat]\ngrace = 8\n" + table("api")
 CONFTEST = f"""
 import asyncio
 from pathlib import Path
-from pytest_signalcompat.model import Failure, Level, Scenario
+from pytest_signalcompat import Check, Failure, Level, Scenario
 
 def times(name):
     "How often this was called, over all processes."
@@ -54,24 +54,24 @@ def times(name):
         file.write("x")
     return Path(name).stat().st_size
 
-async def ready(live):
-    await live.ready(settle=0)
+async def ready(stage):
+    await stage.ready(settle=0)
 
-async def waits(live):
-    await live.ready(settle=0)
+async def waits(stage):
+    await stage.ready(settle=0)
     await asyncio.sleep({LIMIT})
 
-async def waits_for_two(live):
-    await live.ready(settle=0)
+async def waits_for_two(stage):
+    await stage.ready(settle=0)
     while len(list(Path().glob("pid-*"))) < 2:
         await asyncio.sleep(0.05)
 
-async def breaks(live):
-    await live.ready(settle=0)
+async def breaks(stage):
+    await stage.ready(settle=0)
     raise LookupError("a scenario's own mistake")
 
 def bad(**more):
-    return Failure(check="bad", expected="good", actual="bad", **more)
+    return Failure(expected="good", actual="bad", **more)
 
 def first_late(server, seen):
     return bad(timing=True) if times("late") == 1 else None
@@ -83,8 +83,9 @@ def always_bad(server, seen):
     times("always")
     return bad()
 
-def scenario(code, slug, act, *checks, level=Level.MUST):
-    return Scenario(code=code, slug=slug, level=level, requirement=slug, why=slug, act=act, checks=checks)
+def scenario(code, slug, act, *judges, level=Level.MUST):
+    checks = tuple(Check(id="bad", judge=judge) for judge in judges)
+    return Scenario(code=code, slug=slug, level=level, requirement=slug, act=act, checks=checks)
 
 def pytest_signalcompat_scenarios(config):
     return [
@@ -94,7 +95,7 @@ def pytest_signalcompat_scenarios(config):
         scenario("X004", "weak", ready, always_bad, level=Level.SHOULD),
         scenario("X005", "late", ready, first_late),
         scenario("X006", "always-late", ready, lambda server, seen: bad(timing=True)),
-        scenario("X007", "unproven", ready, lambda server, seen: bad(inconclusive=True), level=Level.SHOULD),
+        scenario("X007", "unproven", ready, lambda server, seen: bad(unproven=True), level=Level.SHOULD),
         scenario("X008", "bad-once", ready, first_bad),
         scenario("X009", "bad", ready, always_bad),
     ]

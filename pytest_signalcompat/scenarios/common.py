@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ..live.http import Running
 from ..live.server import LiveServer
 from ..live.stage import Stage
+from ..live.wire import Running
 from ..model import IN_FLIGHT, Role, Server, Stop
 from ..placeholders import templated
 from ..scenario import Act, Case, Need
