@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pytest_signalcompat
 
 ROOT = Path(__file__).parent.parent
@@ -43,12 +45,8 @@ def test_they_are_loaded_late() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    try:
+    with pytest.raises(AttributeError, match="module 'pytest_signalcompat' has no attribute 'Sever'"):
         pytest_signalcompat.Sever  # noqa: B018
-    except AttributeError as problem:
-        assert str(problem) == "module 'pytest_signalcompat' has no attribute 'Sever'"
-    else:
-        raise AssertionError("expected an AttributeError")
 
 
 def test_examples_and_documents_use_public_names_only() -> None:
