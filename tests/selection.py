@@ -64,12 +64,12 @@ def codes_to_run(name: str, everything: bool = EVERYTHING) -> set[str]:
     return hundred.union(*declared_failures(name).values())
 
 
-def described(name: str, **changes: Any) -> Server:
-    """The table of tests/servers/NAME.py, with every ability declared."""
+def described(program: str, **changes: Any) -> Server:
+    """The table of tests/servers/PROGRAM.py, with every ability declared."""
     fields: dict[str, Any] = {
-        "name": name,
+        "name": program,
         "command": (
-            *("{python}", f"servers/{name}.py", "--port", "{port}", "--workers", "{workers}"),
+            *("{python}", f"servers/{program}.py", "--port", "{port}", "--workers", "{workers}"),
             *("--loop", "{loop}", "--drain", "{drain}"),
         ),
         "cwd": str(HERE),
@@ -80,8 +80,8 @@ def described(name: str, **changes: Any) -> Server:
             post=Post(path="/predict", body='{"instances": [1, 2, 3]}'),
         ),
         "marks": Marks(started="^started pid=", stopped="^stopped pid="),
-        "grace": float(declared(name).get("grace", "4")),
-        "drain": float(declared(name).get("drain", "1")),
+        "grace": float(declared(program).get("grace", "4")),
+        "drain": float(declared(program).get("drain", "1")),
     }
     return Server(**{**fields, **changes})
 

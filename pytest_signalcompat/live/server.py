@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import suppress
 
-from ..errors import NotReady, StopCommandError, SupervisorError
+from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
 from ..placeholders import Placeholder, Variables, environment, expand, values
 from ..supervisor.client import Command, Supervisor
@@ -55,8 +55,9 @@ class LiveServer:
         # A Python server's prints are seen when they are made, not when a buffer is full.
         self._env = {"PYTHONUNBUFFERED": "1", **environment(self._values(), self._variables())}
         self.spawned = self._heard.origin = time.perf_counter()
+        self._cwd = os.path.abspath(self.server.cwd) if self.server.cwd is not None else None
         self.spawned = self._heard.origin = await self._supervisor.spawn(
-            command, self.server.cwd, self._env, ignored=ignored, blocked=blocked, namespace=namespace
+            command, self._cwd, self._env, ignored=ignored, blocked=blocked, namespace=namespace
         )
 
     def _fill(self, text: str) -> str:
@@ -115,7 +116,10 @@ class LiveServer:
     # ------------------------------------------------------------ stopping
 
     async def stop(self, stop: Stop = Stop.TERMINATE, reach: Reach = Reach.LEADER) -> None:
-        """Delivers a stop request, or starts the declared command in its place. A server that is gone gets none."""
+        """Delivers a stop request, or starts the declared command in its place. A server that is gone gets none.
+
+        Raises SpawnError where the command cannot be started.
+        """
         if not self._deliveries:
             self._processes = await self._supervisor.tree()
         command = self.server.stops.get(stop)
@@ -125,6 +129,8 @@ class LiveServer:
             else:
                 await self._start_command(stop, command)
         except SupervisorError as problem:
+            if isinstance(problem, SpawnError) and not self.exited:
+                raise
             self.notes.append(f"{stop} was not delivered: {problem}")
 
     def _since_spawn(self, delivery: Delivery) -> Delivery:
@@ -132,9 +138,7 @@ class LiveServer:
 
     async def _start_command(self, stop: Stop, command: StopCommand) -> None:
         argv = tuple(self._fill(part) for part in command.command)
-        if self.exited:
-            raise SupervisorError("the leader has exited")
-        running = await self._supervisor.run(argv, self.server.cwd, self._env, command.timeout)
+        running = await self._supervisor.run(argv, self._cwd, self._env, command.timeout)
         what = Delivery(stop=stop, what=" ".join(argv), reach=Reach.COMMAND, at=running.at)
         self._deliveries.append(self._since_spawn(what))
         self._commands.append(asyncio.create_task(self._end_of(running, stop, command, argv)))
