@@ -4,6 +4,7 @@ SignalCompatError
 ├── ConfigError         the user's table, option or fixture argument is wrong: says file, key, expected, found
 ├── SupervisorError     the supervisor did not start, broke off, or refused a command
 │   └── SpawnError      the server's command could not be started
+│       └── StartRefused   not with what it was to be started with: a signal ignored or blocked, a namespace
 └── StopCommandError    the command that stands for a stop request failed or hung
 
 A server that stops badly is not an error: that is a `Failure`, a value.
@@ -31,6 +32,10 @@ class SupervisorError(SignalCompatError):
 
 class SpawnError(SupervisorError):
     """The server's command could not be started (not found, not executable, bad directory)."""
+
+
+class StartRefused(SpawnError):
+    """The platform has no such thing to start a server with, or the kernel refuses it; the text says which and why."""
 
 
 class StopCommandError(SignalCompatError):

@@ -23,6 +23,7 @@ from .model import (
     PortState,
     Post,
     Process,
+    Reach,
     Server,
     Stop,
 )
@@ -113,7 +114,7 @@ class LiveServer:
         """Raises SpawnError naming the command."""
         server = self.server
         command = tuple(self._fill(part) for part in server.command)
-        cwd = launcher.path(server.cwd) if server.cwd is not None else None
+        cwd = os.path.abspath(server.cwd) if server.cwd is not None else None
         # A Python server's prints are seen when they are made, not when a buffer is full.
         env = {"PYTHONUNBUFFERED": "1", **{name: self._fill(value) for name, value in server.env.items()}}
         self._cwd, self._env = cwd, env
@@ -276,7 +277,7 @@ class LiveServer:
 
     # ------------------------------------------------------------ stopping
 
-    async def stop(self, stop: Stop = Stop.TERMINATE, reach: str = "leader") -> None:
+    async def stop(self, stop: Stop = Stop.TERMINATE, reach: Reach = Reach.LEADER) -> None:
         """Delivers a stop request, or starts the declared command in its place. A server that is gone gets none."""
         self._started_marks = count(self.server.marks.started, self._log.lines)
         self._processes = await self._supervisor.tree()
@@ -284,7 +285,7 @@ class LiveServer:
         if command is not None:
             argv = tuple(self._fill(part) for part in command.command)
             what = " ".join(argv)
-            self._deliveries.append(Delivery(stop=stop, what=what, reach="command", at=self.now()))
+            self._deliveries.append(Delivery(stop=stop, what=what, reach=Reach.COMMAND, at=self.now()))
             self._commands.append(asyncio.create_task(self._run_command(stop, argv)))
             await asyncio.sleep(0)
             return
@@ -298,12 +299,18 @@ class LiveServer:
 
     async def _run_command(self, stop: Stop, argv: tuple[str, ...]) -> None:
         command = self.server.stops[stop]
-        done = await self._supervisor.run(command, argv, self._cwd, self._env)
-        if done["status"] == 0:
+        try:
+            done = await (await self._supervisor.run(argv, self._cwd, self._env, command.timeout)).done
+        except SpawnError as problem:
+            if not self.exited:
+                raise
+            self.notes.append(f"{stop} was not delivered: {problem}")
             return
-        how = "hung" if done["status"] is None else f"exited with status {done['status']}"
-        within = f" within {command.timeout:g} s" if done["status"] is None else ""
-        text = done["output"].strip() or "(no output)"
+        if done.status == 0:
+            return
+        how = "hung" if done.status is None else f"exited with status {done.status}"
+        within = f" within {command.timeout:g} s" if done.status is None else ""
+        text = done.output.strip() or "(no output)"
         raise StopCommandError(
             f"stop.{stop}.command of server {self.server.name!r} {how}{within}; expected: status 0\n"
             f"  command: {list(argv)}\n  output: {text}"

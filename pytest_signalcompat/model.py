@@ -150,6 +150,7 @@ class Platform(Record):
     stops: dict[Stop, str]  # what it sends for each stop request
     containment: str  # subreaper, session, job
     launcher: str = "native"
+    starts: tuple[str, ...] = ()  # what it may start a server with: ignored, blocked, pid-namespace
 
 
 # ---------------------------------------------------------------- what was seen

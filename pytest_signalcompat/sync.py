@@ -10,7 +10,7 @@ from .checks import became_ready
 from .engine import Engine
 from .errors import NotReady
 from .live import LiveServer, Running, started
-from .model import Exchange, Observation, Post, Server, Stop
+from .model import Exchange, Observation, Post, Reach, Server, Stop
 from .ports import HOST
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ class SyncServer:
 
         return InFlight(self, self._call(begin()))
 
-    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: str = "leader") -> None:
+    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: Reach | str = Reach.LEADER) -> None:
         """Asks the server to stop the way its platform asks; returns at once. POSIX: SIGTERM, SIGINT, SIGQUIT or SIGHUP
         to the leader or its group; Windows: CTRL_BREAK_EVENT or CTRL_C_EVENT to its console."""
-        self._call(self._live.stop(Stop(stop), reach))
+        self._call(self._live.stop(Stop(stop), Reach(reach)))
 
     def wait(self) -> Observation:
         """Until the server has exited, or its grace period is over; then ends what is left and says what was seen.

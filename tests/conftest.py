@@ -87,7 +87,7 @@ def engine(launcher: Launcher) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def family(launcher: Launcher) -> str:
     """posix or windows: the platform of the servers."""
-    return "windows" if launcher.windows_paths or sys.platform == "win32" else "posix"
+    return "windows" if launcher.name == "wine" or sys.platform == "win32" else "posix"
 
 
 def test_server(name: str, **changes: object) -> Server:
