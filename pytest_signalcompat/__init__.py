@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import checks as checks
     from . import facts as facts
     from .errors import ConfigError as ConfigError
     from .errors import NotReady as NotReady
@@ -72,14 +73,15 @@ _HOMES = {
     "scenario": ("Case", "Check", "Need", "Scenario", "check"),
     "sync": ("InFlight", "SignalServer"),
 }
+_MODULES = ("checks", "facts")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = ["__version__", "facts", *_HOME_OF]
+__all__ = ["__version__", *_MODULES, *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:
     """Loads a public name. Importing the package itself imports nothing but the standard library."""
-    if name == "facts":
-        return import_module(".facts", __name__)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

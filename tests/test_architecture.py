@@ -15,14 +15,18 @@ import pytest_signalcompat
 PACKAGE = Path(pytest_signalcompat.__file__).parent
 ROOT = PACKAGE.parent
 PLUGIN = PACKAGE / "plugin"
+POSIX = ("posix", "subreaper", "session", "dispositions", "namespace")
+WINDOWS = ("windows", "job", "popen_windows")
 PLATFORM_FILES = {  # the only ones that may ask which system they run on
-    *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("posix", "windows", "starting", "popen_windows")),
+    *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("run", "starting", "protocol")),
+    *(f"pytest_signalcompat/supervisor/{name}.py" for name in POSIX + WINDOWS),
     *(f"reference_server/{name}.py" for name in ("lifecycle", "processes", "service", "signals")),
     *(f"reference_server/control/{name}.py" for name in ("__init__", "posix", "windows")),
 }
 SOURCES = sorted(path for name in ("pytest_signalcompat", "reference_server") for path in (ROOT / name).rglob("*.py"))
 OURS = [path for path in SOURCES if path.is_relative_to(PACKAGE)]
-SUPERVISORS = [PACKAGE / "supervisor" / f"{name}.py" for name in ("posix", "windows", "protocol")]
+TESTS_SIDE = ("client", "starting", "popen_windows")
+SUPERVISORS = sorted(path for path in (PACKAGE / "supervisor").glob("*.py") if path.stem not in TESTS_SIDE)
 
 
 def name_of(path: Path) -> str:
@@ -74,10 +78,10 @@ def test_only_few_files_ask_which_system_they_run_on() -> None:
     assert {name_of(path) for path in SOURCES if asks_for_the_system(path)} - PLATFORM_FILES == set()
 
 
-@pytest.mark.parametrize("path", [path for path in SUPERVISORS if path.exists()], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SUPERVISORS, ids=lambda path: path.stem)
 def test_a_supervisor_needs_the_standard_library_only(path: Path) -> None:
     """It is started by its path, without site-packages. psutil is asked for where nothing exact exists."""
-    assert tops(path) - sys.stdlib_module_names - {"relative", "protocol", "psutil"} == set()
+    assert tops(path) - sys.stdlib_module_names - {"relative", "psutil"} == set()
 
 
 def test_nothing_of_the_package_is_imported_before_it_is_needed() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import json
 import os
 import signal
 import sys
@@ -12,16 +15,30 @@ from collections.abc import Callable
 import pytest
 
 from pytest_signalcompat.errors import SupervisorError
-from pytest_signalcompat.model import Stop, StopCommand
-from pytest_signalcompat.supervisor.client import CLOSE_LIMIT, Launcher, Supervisor, native
+from pytest_signalcompat.model import Stop
+from pytest_signalcompat.supervisor.client import CLOSE_LIMIT, CommandEnd, Launcher, Supervisor, native
+from pytest_signalcompat.supervisor.protocol import VERSION
 
-from .programs import carrying, in_loop, new_token, program, python, running, said, supervised
+from .programs import carrying, in_loop, new_token, program, python, said, supervised
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, asyncio.SelectorEventLoop]
 if sys.platform == "win32":
     LOOPS.append(asyncio.ProactorEventLoop)
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(300)"
+LISTENS = f"""
+import json, sys, time
+hello = dict(event="hello", protocol={VERSION}, family="posix", system="", python="", executable="", stops={{}},
+    containment="", starts=[])
+print(json.dumps(hello), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "clock":
+        answer = dict(id=request["id"], ok=dict(at=time.perf_counter_ns()))
+    else:
+        answer = dict(event="output", at=0, text=request["do"])
+    print(json.dumps(answer), flush=True)
+"""
 HARD = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -110,29 +127,55 @@ async def test_a_start_that_is_cancelled_leaves_no_supervisor() -> None:
 
 
 @in_loop
-async def test_a_supervisor_killed_while_a_request_waits_is_an_error_and_not_a_hang() -> None:
-    token = new_token()
+async def test_a_supervisor_of_another_version_is_named() -> None:
+    hello = {"event": "hello", "protocol": 1, "family": "posix"}
+    with pytest.raises(SupervisorError, match=f"speaks protocol 1, these tests {VERSION}: .*sys.stdin"):
+        await Supervisor.start(broken(f"import sys; print({json.dumps(hello)!r}, flush=True); sys.stdin.read()"))
+
+
+@in_loop
+async def test_a_supervisor_killed_while_stop_commands_run_is_an_error_and_not_a_hang() -> None:
+    """One command is awaited, nobody asks for the other: that must be no complaint of the loop either."""
+    token, complaints = new_token(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with supervised(native()) as supervisor:
-        command = python(supervisor, "-c", SLEEP, token)
-        await supervisor.spawn(command, None, {})
-        waiting = asyncio.create_task(supervisor.run(StopCommand(command=command), command, None, {}))
-        await running(token, 2)
+        await supervisor.spawn(python(supervisor, "-c", SLEEP, token), None, {})
+        await said(supervisor, "ready")
+        commands = [await supervisor.run(python(supervisor, "-c", SLEEP, token), None, {}, 60.0) for _ in range(2)]
         supervisor._process.kill()
         try:
-            await assert_broken(supervisor, waiting)
+            await assert_broken(supervisor, commands.pop().done)
         finally:
             for pid in carrying(token):  # on POSIX nothing ends a tree when its supervisor is killed hard
-                os.kill(pid, HARD)
+                with contextlib.suppress(OSError):  # on Windows it is just being ended
+                    os.kill(pid, HARD)
+        del commands
+    del supervisor
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
 
 
-async def assert_broken(supervisor: Supervisor, waiting: asyncio.Task[dict[str, object]]) -> None:
-    for future in (waiting, supervisor.exit, supervisor.gone):
+async def assert_broken(supervisor: Supervisor, command: asyncio.Future[CommandEnd]) -> None:
+    for future in (command, supervisor.exit, supervisor.gone):
         with pytest.raises(SupervisorError, match="the supervisor ended"):
             await future
     with pytest.raises(SupervisorError):
         await supervisor.tree()
     with pytest.raises(SupervisorError):
         await supervisor.deliver(Stop.TERMINATE)
+
+
+@in_loop
+async def test_a_supervisor_killed_while_a_request_waits_is_an_error_and_not_a_hang() -> None:
+    """What it is never answers: it says hello and the time, and then only listens."""
+    supervisor = await Supervisor.start(broken(LISTENS))
+    waiting = asyncio.create_task(supervisor.tree())
+    await said(supervisor, "tree")
+    supervisor._process.kill()
+    with pytest.raises(SupervisorError, match="the supervisor ended"):
+        await waiting
+    await supervisor.close()
 
 
 @in_loop

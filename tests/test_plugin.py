@@ -212,24 +212,28 @@ def test_items_are_children_of_the_configuration_file(dry_run: Run, project: Cal
 
 
 CASES = """
-from pytest_signalcompat.plugin.items import ServerCollector
+from msgspec.structs import replace
+from pytest_signalcompat import Case, Level, Scenario, checks
 
-def collect(self):
-    for scenario in self.compat.scenarios:
-        for case in ("selector-2", "proactor-2") if scenario.code == "SC301" else ("",):
-            yield self.item(scenario, self.server, case)
+def cases(server):
+    return tuple(Case(id=id, server=replace(server, workers=2)) for id in ("selector-2", "proactor-2"))
 
-ServerCollector.collect = collect
+async def act(stage):
+    await stage.ready(settle=0)
+
+def pytest_signalcompat_scenarios(config):
+    options = {"level": Level.MUST, "requirement": "x", "act": act, "checks": (checks.became_ready,)}
+    return [Scenario(code="X301", slug="x", cases=cases, **options)]
 """
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("pyproject.toml::api::SC301[selector-2]",), ["SC301[selector-2]"]),
-        (("pyproject.toml::api::SC301",), ["SC301[selector-2]", "SC301[proactor-2]"]),
-        (("-k", "SC204 or SC301"), ["SC204", "SC301[selector-2]", "SC301[proactor-2]"]),
-        (("-k", "proactor"), ["SC301[proactor-2]"]),
+        (("pyproject.toml::api::X301[selector-2]",), ["X301[selector-2]"]),
+        (("pyproject.toml::api::X301",), ["X301[selector-2]", "X301[proactor-2]"]),
+        (("-k", "SC204 or X301"), ["SC204", "X301[selector-2]", "X301[proactor-2]"]),
+        (("-k", "proactor"), ["X301[proactor-2]"]),
     ],
     ids=" ".join,
 )
@@ -316,6 +320,9 @@ REFERENCE = ("reference_server", "fastapi", "uvicorn", "numpy", "pydantic_settin
 needs_reference = pytest.mark.skipif(
     not all(map(find_spec, REFERENCE)), reason="pip install 'pytest-signalcompat[reference]'"
 )
+# The items of the bundled table, whose command takes {loop} and {workers}.
+CASES_OF_SC901 = [f"SC901[{loop}-{number}]" for loop in ("proactor", "selector") for number in (1, 2)]
+REFERENCE = [*(s.code for s in CATALOGUE if s.code != "SC901"), *CASES_OF_SC901]
 NO_TABLE = "signal-compat: no [[]tool.signalcompat] table: the bundled reference server is tested*signalcompat init*"
 
 
@@ -323,7 +330,7 @@ NO_TABLE = "signal-compat: no [[]tool.signalcompat] table: the bundled reference
 def test_without_a_table_the_reference_server_is_tested(run: Run, project: Callable[..., Path]) -> None:
     project("[project]\nname = 'app'\n")
     result = run("-k", "SC101")
-    result.assert_outcomes(passed=1, deselected=len(CATALOGUE) - 1)
+    result.assert_outcomes(passed=1, deselected=len(REFERENCE) - 1)
     result.stdout.fnmatch_lines(
         [NO_TABLE, "signal-compat: reference (grace 30 s); *", "SC101  becomes-ready  MUST    pass"]
     )
@@ -334,7 +341,7 @@ def test_without_a_file_the_items_are_those_of_the_bundled_one(dry_run: Run, pro
     (project(test_it="def test_it(): pass") / "pyproject.toml").unlink()
     dry_run("--co").stdout.fnmatch_lines([NO_TABLE])
     found = ids(dry_run("--co", "-q"))
-    assert found == ["test_it.py::test_it", *(f"default.toml::reference::{s.code}" for s in CATALOGUE)]
+    assert found == ["test_it.py::test_it", *(f"default.toml::reference::{name}" for name in REFERENCE)]
 
 
 # ---------------------------------------------------------------- verdicts as pytest tells them
@@ -410,8 +417,8 @@ def test_a_failure_of_time_only_is_run_again_alone_and_said(run: Run, project: C
     assert result.parseoutcomes() == {"passed": 1, "failed": 1, "deselected": len(CATALOGUE) + 7}
     result.stdout.fnmatch_lines(
         [
-            "  note      the first run was too late, so it was run again alone; this is that second run",
-            "late api X005 late: too late at first, passed when run again alone",
+            "  retry     the first attempt was late, so it ran again with nothing else running; this is the second",
+            "late api X005 late: late at first, passed when run again alone",
         ]
     )
 
@@ -465,7 +472,7 @@ def test_session_fixtures_are_up_before_the_first_server_and_until_the_last(
     conftest = """
         import pytest
         from pathlib import Path
-        from pytest_signalcompat.model import Level, Scenario
+        from pytest_signalcompat import Level, Scenario, checks
 
         @pytest.fixture(scope="session")
         def database():
@@ -473,12 +480,13 @@ def test_session_fixtures_are_up_before_the_first_server_and_until_the_last(
             yield
             Path("database").unlink()
 
-        async def act(live):
+        async def act(stage):
             assert Path("database").exists()
-            await live.ready()
+            await stage.ready()
 
         def pytest_signalcompat_scenarios(config):
-            return [Scenario(code="X001", slug="x", level=Level.MUST, requirement="x", why="x", act=act, checks=())]
+            options = {"level": Level.MUST, "requirement": "x", "act": act, "checks": (checks.became_ready,)}
+            return [Scenario(code="X001", slug="x", **options)]
         """
     path = project(API.replace("grace = 8", 'grace = 8\nusefixtures = ["database"]'), conftest)
     run("-k", "X001").assert_outcomes(passed=1, deselected=len(CATALOGUE))
@@ -487,7 +495,7 @@ def test_session_fixtures_are_up_before_the_first_server_and_until_the_last(
 
 def test_a_conftest_may_add_servers(dry_run: Run, project: Callable[..., Path]) -> None:
     conftest = """
-        from pytest_signalcompat.model import Server
+        from pytest_signalcompat import Server
 
         def pytest_signalcompat_servers(config):
             return [Server(name="extra", command=("{python}", "extra.py", "{port}"))]
@@ -497,6 +505,43 @@ def test_a_conftest_may_add_servers(dry_run: Run, project: Callable[..., Path]) 
         "pyproject.toml::api::SC101",
         "pyproject.toml::extra::SC101",
     ]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "told"),
+    [
+        ('code="SC999"', "scenario SC999: codes that begin with SC are the catalogue's; choose another prefix"),
+        ('code="X001", checks=()', "scenario X001: expected one check or more, found none"),
+        ('code="X001", checks=(print,)', "scenario X001: expected checks made with @check(id), found <built-in*"),
+    ],
+)
+def test_a_scenario_of_ones_own_that_cannot_judge_is_a_usage_error(
+    scenario: str, told: str, dry_run: Run, project: Callable[..., Path]
+) -> None:
+    conftest = f"""
+        from pytest_signalcompat import Level, Scenario, checks
+
+        def pytest_signalcompat_scenarios(config):
+            def made(code, checks=(checks.became_ready,)):
+                return Scenario(code=code, slug="x", level=Level.MUST, requirement="x", act=print, checks=checks)
+            return [made({scenario})]
+        """
+    project(conftest=conftest)
+    result = dry_run("--co")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{told.replace('[', '[[]')}"])
+
+
+def test_a_code_of_ones_own_is_used_once(dry_run: Run, project: Callable[..., Path]) -> None:
+    conftest = """
+        from pytest_signalcompat import Level, Scenario, checks
+
+        def pytest_signalcompat_scenarios(config):
+            options = {"level": Level.MUST, "requirement": "x", "act": print, "checks": (checks.became_ready,)}
+            return [Scenario(code="X001", slug=slug, **options) for slug in ("a", "b")]
+        """
+    project(conftest=conftest)
+    dry_run("--co").stderr.fnmatch_lines(["*scenario X001: expected each code once, found it twice"])
 
 
 FIXTURE_TESTS = """

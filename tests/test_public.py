@@ -17,7 +17,7 @@ PUBLIC = {
     *("Case", "Check", "ConfigError", "Exchange", "Exit", "Failure", "IN_FLIGHT", "InFlight", "KEEP_ALIVE", "Level"),
     *("LiveServer", "Marks", "NEW_CONNECTION", "Need", "NotReady", "Observation", "Outcome", "Post", "Reach", "Ready"),
     *("Result", "Role", "Routes", "STREAM", "Scenario", "Server", "SignalCompatError", "SignalServer", "Stage", "Stop"),
-    *("StopCommand", "Unsupported", "__version__", "check", "facts"),
+    *("StopCommand", "Unsupported", "__version__", "check", "checks", "facts"),
 }
 
 

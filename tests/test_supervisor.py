@@ -17,8 +17,8 @@ import pytest
 
 import pytest_signalcompat
 from pytest_signalcompat.errors import SpawnError, SupervisorError
-from pytest_signalcompat.model import Stop, StopCommand
-from pytest_signalcompat.supervisor.client import Launcher, Supervisor, native
+from pytest_signalcompat.model import Stop
+from pytest_signalcompat.supervisor.client import Command, Launcher, Supervisor, native
 
 from .conftest import _launcher
 from .programs import (
@@ -42,6 +42,14 @@ STEPS = ("started", "supervised", "spawned", "ready", "stopping")
 FLOOD = 50_000_000
 SLACK = 0.02  # seconds; another system's clock is known to half a round trip, and drifts
 SLEEP = "import time; time.sleep(300)"
+# Until the file of its first argument exists, then ends with the second's status.
+AWAITS = """
+import os, sys, time
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+print("waited")
+sys.exit(int(sys.argv[2]))
+"""
 WRAPPED = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}, *sys.argv[1:]])"
 
 
@@ -53,17 +61,17 @@ def place(request: pytest.FixtureRequest) -> Launcher:
 
 
 def on_windows(place: Launcher) -> bool:
-    return place.windows_paths or sys.platform == "win32"
+    return place.name == "wine" or sys.platform == "win32"
 
 
-async def run(supervisor: Supervisor, argv: tuple[str, ...], timeout: float = 60.0) -> dict[str, object]:
-    return await supervisor.run(StopCommand(command=argv, timeout=timeout), argv, None, {})
+async def run(supervisor: Supervisor, *argv: str, timeout: float = 60.0) -> Command:
+    return await supervisor.run(python(supervisor, *argv), None, {}, timeout)
 
 
-async def assert_cut_short(command: asyncio.Task[dict[str, object]]) -> None:
+async def assert_cut_short(command: Command) -> None:
     """Its supervisor had to leave: it either said so of the command, or could say nothing any more."""
     with contextlib.suppress(SupervisorError):
-        assert (await command)["status"] not in (0, None)
+        assert (await command.done).status not in (0, None)
 
 
 # ---------------------------------------------------------------- the tree
@@ -71,7 +79,7 @@ async def assert_cut_short(command: asyncio.Task[dict[str, object]]) -> None:
 
 @in_loop
 async def test_gone_is_told_only_when_the_last_descendant_has_ended(place: Launcher, tmp_path: Path) -> None:
-    until = place.path(tmp_path / "end")
+    until = str(tmp_path / "end")
     async with supervised(place) as supervisor:
         await supervisor.spawn(program(supervisor, "tree", new_token(), "leader=7", f"until={until}"), None, {})
         assert (await supervisor.exit).status == 7
@@ -177,53 +185,109 @@ async def test_a_delivery_is_stamped_between_before_and_after_and_not_after_its_
 @in_loop
 async def test_a_stop_command_runs_beside_the_server_and_its_status_and_output_are_told(place: Launcher) -> None:
     async with supervised(place) as supervisor:
-        await supervisor.spawn(python(supervisor, "-c", "import time; time.sleep(300)"), None, {})
-        done = await run(supervisor, python(supervisor, "-c", "print('asked'); raise SystemExit(3)"))
-        assert (done["status"], str(done["output"]).strip()) == (3, "asked")
-        assert done["at"] < done["ended"]  # type: ignore[operator]
+        await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
+        before = time.perf_counter()
+        command = await run(supervisor, "-c", "print('asked'); raise SystemExit(3)")
+        assert before - SLACK <= command.at <= time.perf_counter() + SLACK
+        end = await command.done
+        assert (end.status, end.output.strip()) == (3, "asked")
         assert len(await supervisor.tree()) == 1
         assert not supervisor.exit.done()
-        done = await run(supervisor, python(supervisor, "-c", "print('x' * 100_000 + 'end')"))
-        assert len(str(done["output"])) < 20_000
-        assert str(done["output"]).rstrip().endswith("xend")
+        end = await (await run(supervisor, "-c", "print('x' * 100_000 + 'end')")).done
+        assert len(end.output) < 20_000
+        assert end.output.rstrip().endswith("xend")
 
 
 @in_loop
-async def test_a_stop_command_that_hangs_is_killed_with_what_it_started_and_the_server_lives_on(
-    place: Launcher,
-) -> None:
-    token, limit = new_token(), 12.0 if on_windows(place) else 3.0
+async def test_several_stop_commands_run_at_a_time_and_each_has_its_own_end(place: Launcher, tmp_path: Path) -> None:
+    """One hangs while two others end, in the order that they like."""
+    token, limit = new_token(), 20.0 if on_windows(place) else 4.0
     async with supervised(place) as supervisor:
         await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
-        hanging = python(supervisor, "-c", f"print('asking', flush=True); {WRAPPED}", token)
-        waiting = asyncio.create_task(run(supervisor, hanging, limit))
-        await running(token, 2)
-        done = await waiting
-        assert done["status"] is None
-        assert str(done["output"]).strip() == "asking"
-        assert done["ended"] - done["at"] >= limit - 0.1  # type: ignore[operator]
+        hanging = await run(supervisor, "-c", f"print('hangs', flush=True); {WRAPPED}", token, timeout=limit)
+        waiting = await run(supervisor, "-c", AWAITS, str(tmp_path / "end"), "4", token)
+        quick = await run(supervisor, "-c", "print('quick'); raise SystemExit(5)")
+        end = await quick.done
+        assert (end.status, end.output.strip()) == (5, "quick")
+        await running(token, 3)
+        assert [process.pid for process in await supervisor.tree()] == [supervisor.pid]
+        assert not waiting.done.done()
+        assert not hanging.done.done()
+        (tmp_path / "end").touch()
+        end = await waiting.done
+        assert (end.status, end.output.strip()) == (4, "waited")
+        assert not hanging.done.done()
+        end = await hanging.done
+        assert (end.status, end.output.strip()) == (None, "hangs")
+        assert time.perf_counter() - hanging.at >= limit - 0.1
         assert_none_left(token, left_limit(place))
-        assert len(await supervisor.tree()) == 1
-        assert (await run(supervisor, python(supervisor, "-c", "")))["status"] == 0
+        assert [process.pid for process in await supervisor.tree()] == [supervisor.pid]
+        assert (await (await run(supervisor, "-c", "")).done).status == 0
 
 
 @in_loop
 async def test_a_stop_command_that_outlasts_the_server_does_not_delay_gone(place: Launcher, tmp_path: Path) -> None:
     """Nor does what the command started. A descendant of the server does, though its end is no event for us."""
-    token, until = new_token(), place.path(tmp_path / "end")
+    token = new_token()
     async with supervised(place) as supervisor:
-        await supervisor.spawn(program(supervisor, "tree", new_token(), "leader=0", f"until={until}"), None, {})
-        await supervisor.exit
-        command = asyncio.create_task(run(supervisor, python(supervisor, "-c", WRAPPED, token)))
+        server = program(supervisor, "tree", new_token(), f"until={tmp_path / 'end'}", f"exits={tmp_path / 'exit'}")
+        await supervisor.spawn((*server, "leader=0"), None, {})
+        await said(supervisor, "leader pid=")
+        command = await run(supervisor, "-c", WRAPPED, token)
         await running(token, 2)
+        (tmp_path / "exit").touch()
+        await supervisor.exit
         assert len(await supervisor.tree()) == 2
         assert not supervisor.gone.done()
         (tmp_path / "end").touch()
         await asyncio.wait_for(supervisor.gone, 20)
-        assert not command.done()
+        assert not command.done.done()
         assert await supervisor.tree() == ()
         await supervisor.close()
         await assert_cut_short(command)
+
+
+@in_loop
+async def test_what_a_stop_command_leaves_running_is_no_part_of_the_servers_tree(place: Launcher) -> None:
+    """Even a daemon, whose parent is gone and whose session is its own. It ends with the supervisor."""
+    token = new_token()
+    async with supervised(place) as supervisor:
+        await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
+        daemons = program(supervisor, "tree", token, "leader=0")
+        command = await supervisor.run(daemons, None, {}, 60.0)
+        assert (await command.done).status == 0
+        assert len(carrying(token)) == 2
+        assert [process.pid for process in await supervisor.tree()] == [supervisor.pid]
+        await supervisor.kill()
+        await asyncio.wait_for(supervisor.gone, 20)
+        assert len(carrying(token)) == 2
+    assert_none_left(token, left_limit(place))
+
+
+@in_loop
+async def test_a_kill_leaves_a_stop_command_alone(place: Launcher, tmp_path: Path) -> None:
+    token = new_token()
+    async with supervised(place) as supervisor:
+        await supervisor.spawn(program(supervisor, "tree", new_token()), None, {})
+        await said(supervisor, "leader pid=")
+        command = await run(supervisor, "-c", AWAITS, str(tmp_path / "end"), "4", token)
+        await running(token, 1)
+        await supervisor.kill()
+        await supervisor.gone
+        (tmp_path / "end").touch()
+        end = await command.done
+        assert (end.status, end.output.strip()) == (4, "waited")
+
+
+@in_loop
+async def test_a_stop_command_for_nobody_is_refused(place: Launcher) -> None:
+    async with supervised(place) as supervisor:
+        with pytest.raises(SpawnError, match="stop command.*no server was spawned"):
+            await run(supervisor, "-c", "")
+        await supervisor.spawn(python(supervisor, "-c", ""), None, {})
+        await supervisor.exit
+        with pytest.raises(SpawnError, match="stop command.*the leader has exited"):
+            await run(supervisor, "-c", "")
 
 
 # ---------------------------------------------------------------- requests that cannot be carried out
@@ -237,6 +301,7 @@ async def test_a_refused_request_says_what_was_asked_and_what_there_is(place: La
             ("deliver", {"stop": "terminate"}, "no server was spawned"),
             ("deliver", {"stop": "faint"}, "'faint'.*terminate, interrupt"),
             ("deliver", {}, "deliver.*'stop'"),
+            ("deliver", {"stop": "terminate", "reach": "grup"}, "unknown reach 'grup'; known: leader, group"),
             ("spawn", {"argv": ["a\0b"]}, "a.*b.*null (byte|character)"),
         ]
         for do, arguments, expected in refused:
@@ -257,12 +322,11 @@ async def test_a_missing_program_and_a_missing_directory_are_named(place: Launch
         with pytest.raises(SpawnError, match="no-such-program"):
             await supervisor.spawn(("no-such-program", "--port", "1"), None, {})
         with pytest.raises(SpawnError, match="no-such-directory"):
-            missing = supervisor.launcher.path(tmp_path / "no-such-directory")
+            missing = str(tmp_path / "no-such-directory")
             await supervisor.spawn(python(supervisor, "-c", ""), missing, {})
+        await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})  # none of these used the supervisor up
         with pytest.raises(SpawnError, match="no-such-command"):
-            await run(supervisor, ("no-such-command",))
-        await supervisor.spawn(python(supervisor, "-c", ""), None, {})  # none of these used the supervisor up
-        assert (await supervisor.exit).status == 0
+            await supervisor.run(("no-such-command",), None, {}, 60.0)
 
 
 # ---------------------------------------------------------------- nothing is left
@@ -281,21 +345,23 @@ async def test_the_end_of_input_ends_the_whole_tree_and_the_supervisor(place: La
     assert_none_left(token, left_limit(place))
 
 
-@pytest.mark.parametrize("server", ["none", "gone"])
+@pytest.mark.parametrize("server", ["runs", "gone"])
 @in_loop
-async def test_the_end_of_input_ends_a_stop_command_that_runs_before_or_after_the_server(
+async def test_the_end_of_input_ends_stop_commands_that_run_beside_the_server_or_after_it(
     place: Launcher, server: str
 ) -> None:
     token = new_token()
     supervisor = await Supervisor.start(marked(place, token))
+    await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
+    commands = [await supervisor.run(program(supervisor, "tree", token), None, {}, 60.0) for _ in range(2)]
+    await running(token, 7)
     if server == "gone":
-        await supervisor.spawn(python(supervisor, "-c", ""), None, {})
+        await supervisor.kill()
         await supervisor.gone
-    command = asyncio.create_task(run(supervisor, program(supervisor, "tree", token)))
-    await running(token, 4)
     await supervisor.close()
     assert_none_left(token, left_limit(place))
-    await assert_cut_short(command)
+    for command in commands:
+        await assert_cut_short(command)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import pytest_signalcompat
-from pytest_signalcompat.model import Stop
+from pytest_signalcompat.model import Reach, Stop
 from pytest_signalcompat.supervisor.client import Launcher, Supervisor, native
 
 from .programs import (
@@ -194,7 +194,7 @@ async def test_a_delivery_to_the_leader_reaches_the_leader_only(place: Launcher,
         name = supervisor.platform.stops[stop]
         assert (await supervisor.deliver(stop)).reach == "leader"
         await said(supervisor, f"leader got {name}")
-        await supervisor.deliver(Stop.INTERRUPT if stop is not Stop.INTERRUPT else Stop.QUIT, reach="group")
+        await supervisor.deliver(Stop.INTERRUPT if stop is not Stop.INTERRUPT else Stop.QUIT, Reach.GROUP)
         # The child sees this second one; had it been sent the first, it would have said so before.
         assert name not in (await said(supervisor, "(?s)child got .*?\n")).group()
         assert f"child got {name}" not in text(supervisor)
@@ -206,7 +206,7 @@ async def test_a_delivery_to_the_group_reaches_leader_and_child_after_it_was_sta
         await supervisor.spawn(program(supervisor, "events", "leader", "child"), None, {})
         await said(supervisor, "leader ready")
         before = time.perf_counter()
-        delivery = await supervisor.deliver(Stop.TERMINATE, reach="group")
+        delivery = await supervisor.deliver(Stop.TERMINATE, Reach.GROUP)
         assert delivery.reach == "group"
         assert before <= delivery.at <= time.perf_counter()
         for role in ("leader", "child"):

@@ -16,7 +16,8 @@ import pytest
 from pytest_signalcompat.errors import SupervisorError
 from pytest_signalcompat.model import Stop
 from pytest_signalcompat.supervisor import client
-from pytest_signalcompat.supervisor.client import OUTER, Launcher, Supervisor, native
+from pytest_signalcompat.supervisor.client import Launcher, Supervisor, native
+from pytest_signalcompat.supervisor.starting import OUTER, SCRIPT
 
 from .conftest import _launcher
 from .programs import (
@@ -37,7 +38,7 @@ from .programs import (
 WHERE = {"linux": "wine", "win32": "native"}.get(sys.platform)
 MARKER = 0x53434B4C
 CONTROL_C_EXIT = 0xC000013A
-SUPERVISORS = Path(client.__file__).parent
+PACKAGE = str(Path(client.__file__).parents[1])
 SLEEP = "import time; print('ready', flush=True); time.sleep(300)"
 
 DETACHED_PROCESS, NEW_CONSOLE, NEW_GROUP, NO_WINDOW, BREAKAWAY = 0x8, 0x10, 0x200, 0x08000000, 0x01000000
@@ -73,10 +74,10 @@ print(*seen)
 # The fault: a tree that never shows anybody, so that the supervisor has to rely on its job alone.
 BLIND = """
 import sys
-sys.path.insert(0, sys.argv[1])
-import windows
-windows.Job.members = lambda job: []
-windows.main()
+sys.path.append(sys.argv[1])
+from supervisor import windows
+windows.Job.members = lambda job, besides: []
+windows.main([])
 """
 
 
@@ -100,7 +101,7 @@ def started_by(place: Launcher, code: str, *arguments: str) -> Launcher:
 async def test_an_event_reaches_the_server_and_its_child_and_nobody_on_another_console(
     place: Launcher, stop: Stop, name: str
 ) -> None:
-    script = place.path(HERE / "events.py")
+    script = str(HERE / "events.py")
     bystander = subprocess.Popen(  # noqa: ASYNC220
         (place.argv[0], "-c", OUTER, script, "bystander"),
         stdin=subprocess.PIPE,
@@ -132,8 +133,7 @@ def test_a_process_started_with_ctrl_c_ignored_does_not_get_it(place: Launcher) 
 
 @in_loop
 async def test_ctrl_c_arrives_although_the_starting_process_ignores_it(place: Launcher) -> None:
-    script = place.path(SUPERVISORS / "windows.py")
-    async with supervised(started_by(place, IGNORING, script)) as supervisor:
+    async with supervised(started_by(place, IGNORING, SCRIPT)) as supervisor:
         await supervisor.spawn(program(supervisor, "events", "leader", "child"), None, {})
         await said(supervisor, "leader ready")
         assert (await supervisor.deliver(Stop.INTERRUPT)).what == "CTRL_C_EVENT"
@@ -211,7 +211,7 @@ def supervisors_pid(supervisor: Supervisor, token: str) -> int:
     """Under Wine the process that the client started has started another."""
     if sys.platform == "win32":
         return supervisor._process.pid
-    (pid,) = (pid for pid, line in carrying(token).items() if "windows.py" in line and " -c " not in line)
+    (pid,) = (pid for pid, line in carrying(token).items() if "run.py" in line and " -c " not in line)
     return pid
 
 
@@ -260,7 +260,7 @@ async def test_a_supervisor_that_leaves_takes_with_it_what_its_tree_does_not_sho
     """Also what holds the server's output open, which a thread of the supervisor then still reads."""
     token = new_token()
     blind = (OUTER, "-c", BLIND) if place.name == "wine" else (BLIND,)
-    async with supervised(started_by(place, *blind, place.path(SUPERVISORS), "--token", token)) as supervisor:
+    async with supervised(started_by(place, *blind, PACKAGE, "--token", token)) as supervisor:
         await supervisor.spawn(program(supervisor, "tree", token, "leader=0", holds), None, {})
         await supervisor.gone  # as far as it can see
         assert len(carrying(token)) >= 3

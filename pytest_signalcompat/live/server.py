@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
@@ -55,7 +56,7 @@ class LiveServer:
         # A Python server's prints are seen when they are made, not when a buffer is full.
         self._env = {"PYTHONUNBUFFERED": "1", **environment(self._values(), self._variables())}
         self.spawned = self._heard.origin = time.perf_counter()
-        self._cwd = os.path.abspath(self.server.cwd) if self.server.cwd is not None else None
+        self._cwd = None if self.server.cwd is None else str(Path(self.server.cwd).absolute())
         self.spawned = self._heard.origin = await self._supervisor.spawn(
             command, self._cwd, self._env, ignored=ignored, blocked=blocked, namespace=namespace
         )

@@ -142,6 +142,8 @@ def scenarios(config: pytest.Config) -> tuple[Scenario, ...]:
             raise pytest.UsageError(f"{where}: codes that begin with SC are the catalogue's; choose another prefix")
         if any(scenario.code == other.code for other in every):
             raise pytest.UsageError(f"{where}: expected each code once, found it twice")
+        if not scenario.checks:
+            raise pytest.UsageError(f"{where}: expected one check or more, found none")
         if wrong := [check for check in scenario.checks if not isinstance(check, Check)]:
             raise pytest.UsageError(f"{where}: expected checks made with @check(id), found {wrong[0]!r}")
         every.append(scenario)

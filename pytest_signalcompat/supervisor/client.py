@@ -7,68 +7,43 @@ The pipes are read by a thread, not by the loop: Windows' Selector loop cannot d
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import itertools
 import json
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path, PureWindowsPath
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import SpawnError, SupervisorError
-from ..model import Delivery, Exit, Platform, Process, Record, Stop, StopCommand
-from .protocol import BUDGET
-from .starting import SCRIPT, Popen, popen
+from ..errors import SpawnError, StartRefused, SupervisorError
+from ..model import Delivery, Exit, Platform, Process, Reach, Record, Stop
+from .protocol import BUDGET, VERSION
+from .starting import OUTER as OUTER
+from .starting import Launcher as Launcher
+from .starting import Popen, popen
+from .starting import native as native
+from .starting import wine as wine
 
-HERE = Path(__file__).parent
 HELLO_LIMIT = 60.0  # seconds; a first Wine process boots its prefix
 CLOSE_LIMIT = 15.0  # seconds; longer than the supervisor's own limit for killing
 ANSWER_LIMIT = 30.0  # seconds; longer than the supervisor's limit for killing, the slowest thing it is asked for
 STATUS_LIMIT = 2.0  # seconds from the end of its output to its exit
 CLOCK_ROUNDS = 5
 
-# Wine gives a process that Linux started no console of its own, so a Windows process has to start the supervisor.
-OUTER = (
-    "import subprocess, sys; sys.exit(subprocess.Popen([sys.executable, '-I', '-S', *sys.argv[1:]],"
-    " creationflags=subprocess.CREATE_NO_WINDOW, stdin=0, stdout=1, stderr=2).wait())"
-)
+
+class CommandEnd(Record, frozen=True, kw_only=True):
+    """How a stop command ended. Its exit status as of a leader's; None: it hung and was killed."""
+
+    status: int | None
+    output: str
 
 
-class Launcher(Record, frozen=True, kw_only=True):
-    """How a supervisor is started, and how the tests' paths are called where it runs."""
+class Command(Record, frozen=True, kw_only=True):
+    """A stop command that was started `at` (seconds). `done` has a SupervisorError where its end can be told no more."""
 
-    name: str
-    argv: tuple[str, ...]
-    python: str | None = None  # what {python} means; None: the supervisor's own
-    windows_paths: bool = False
-
-    def path(self, path: str | os.PathLike[str]) -> str:
-        """Wine shows the Linux root as drive Z."""
-        text = os.path.abspath(path)
-        return str(PureWindowsPath("Z:" + text)) if self.windows_paths else text
-
-
-def native(containment: str | None = None) -> Launcher:
-    """On this system. `containment="session"` forces on Linux what systems without a subreaper use."""
-    base = getattr(sys, "_base_executable", None) or sys.executable  # a venv's python.exe is only a launcher
-    argv = [base, "-I", "-S", str(HERE / SCRIPT)]
-    psutil = importlib.util.find_spec("psutil")  # posix.py needs it where there is no exact containment
-    if psutil is not None and psutil.origin is not None:
-        argv += ["--psutil", str(Path(psutil.origin).parent.parent)]
-    if containment is not None:
-        argv += ["--containment", containment]
-    return Launcher(name="native", argv=tuple(argv), python=sys.executable)
-
-
-def wine(python: str) -> Launcher:
-    """In the Windows Python that `python`, an executable of this system, starts (`winelab which`)."""
-    script = str(PureWindowsPath("Z:" + str(HERE / "windows.py")))
-    return Launcher(name="wine", argv=(python, "-c", OUTER, script), windows_paths=True)
+    at: float
+    done: asyncio.Future[CommandEnd]
 
 
 class Supervisor:
@@ -95,6 +70,7 @@ class Supervisor:
         self._offset = 0  # nanoseconds: supervisor's clock minus ours
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._commands: dict[int, asyncio.Future[CommandEnd]] = {}  # by the request that started them
         self._noise: deque[str] = deque(maxlen=40)  # what is not JSON: the supervisor's own stderr
         self._broken: SupervisorError | None = None
         threading.Thread(target=self._read, name="signalcompat-supervisor", daemon=True).start()
@@ -109,6 +85,9 @@ class Supervisor:
         self = cls(launcher, process)
         try:
             hello = await asyncio.wait_for(asyncio.shield(self._hello), HELLO_LIMIT)
+            if hello.get("protocol") != VERSION:
+                text = f"the supervisor speaks protocol {hello.get('protocol')}, these tests {VERSION}: {launcher.argv}"
+                raise SupervisorError(text)
             await self._settle_clock()
             self.platform = Platform(
                 family=hello["family"],
@@ -117,6 +96,7 @@ class Supervisor:
                 executable=launcher.python or hello["executable"],
                 stops={Stop(name): what for name, what in hello["stops"].items()},
                 containment=hello["containment"],
+                starts=tuple(hello["starts"]),
                 launcher=launcher.name,
             )
         except BaseException as problem:
@@ -129,31 +109,52 @@ class Supervisor:
 
     # ------------------------------------------------------------ asking
 
-    async def spawn(self, command: tuple[str, ...], cwd: str | None, env: dict[str, str]) -> float:
-        """Starts the server and returns when. Raises SpawnError naming the command and the directory."""
+    async def spawn(
+        self,
+        command: Sequence[str],
+        cwd: str | None,
+        env: dict[str, str],
+        *,
+        ignored: Sequence[str] = (),
+        blocked: Sequence[str] = (),
+        namespace: str | None = None,
+    ) -> float:
+        """Starts the server and returns when. Raises SpawnError naming the command and the directory.
+
+        `ignored` and `blocked` are names of signals; `namespace="pid"` makes it PID 1 of one. Raises StartRefused where
+        that cannot be had; `platform.starts` says which of these may.
+        """
         try:
-            reply = await self._ask("spawn", argv=command, cwd=cwd, env=env)
+            options = {"ignored": ignored, "blocked": blocked, "namespace": namespace}
+            reply = await self._ask("spawn", argv=command, cwd=cwd, env=env, **options)
+        except StartRefused:
+            raise
         except SupervisorError as problem:
             raise SpawnError(f"cannot start {list(command)} in {cwd or 'the current directory'}: {problem}") from None
         self.pid = reply["pid"]
         return self._seconds(reply["at"])
 
-    async def deliver(self, stop: Stop, reach: str = "leader") -> Delivery:
-        """Sends the platform's own request. Raises SupervisorError if there is nobody to send it to."""
-        reply = await self._ask("deliver", stop=stop, reach=reach)
-        if self.platform.family == "windows":
-            reach = "console"
-        return Delivery(stop=stop, what=reply["what"], reach=reach, at=self._seconds(reply["at"]))
+    async def deliver(self, stop: Stop, reach: Reach = Reach.LEADER) -> Delivery:
+        """Sends the platform's own request; its `reach` is what the platform made of it.
 
-    async def run(
-        self, command: StopCommand, argv: tuple[str, ...], cwd: str | None, env: dict[str, str]
-    ) -> dict[str, Any]:
-        """Runs a stop command. The answer has `status` (None: it hung and was killed), `output`, `at`, `ended`."""
+        Raises SupervisorError if there is nobody to send it to, or no such request or reach.
+        """
+        reply = await self._ask("deliver", stop=stop, reach=reach)
+        return Delivery(stop=stop, what=reply["what"], reach=Reach(reply["reach"]), at=self._seconds(reply["at"]))
+
+    async def run(self, argv: Sequence[str], cwd: str | None, env: dict[str, str], timeout: float) -> Command:
+        """Starts a stop command, beside any others; one that takes longer than `timeout` (seconds) is killed.
+
+        Raises SpawnError if it cannot be started, also because the leader has exited.
+        """
+        number = next(self._ids)
+        done = self._commands[number] = self._loop.create_future()  # it may end before the answer has come
         try:
-            reply = await self._ask("run", argv=argv, cwd=cwd, env=env, timeout=command.timeout)
+            reply = await self._ask("run", number, argv=argv, cwd=cwd, env=env, timeout=timeout)
         except SupervisorError as problem:
+            self._commands.pop(number, None)
             raise SpawnError(f"cannot start the stop command {list(argv)}: {problem}") from None
-        return {**reply, "at": self._seconds(reply["at"]), "ended": self._seconds(reply["ended"])}
+        return Command(at=self._seconds(reply["at"]), done=done)
 
     async def tree(self) -> tuple[Process, ...]:
         """The leader and all its descendants that run."""
@@ -189,10 +190,10 @@ class Supervisor:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
 
-    async def _ask(self, do: str, **arguments: Any) -> Any:
+    async def _ask(self, do: str, number: int | None = None, **arguments: Any) -> Any:
         if self._broken is not None:
             raise self._broken
-        number = next(self._ids)
+        number = number or next(self._ids)
         answer = self._answers[number] = self._loop.create_future()
         line = json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n"
         assert self._process.stdin is not None
@@ -202,7 +203,7 @@ class Supervisor:
         except (OSError, ValueError) as problem:
             raise SupervisorError(f"the supervisor is gone: {problem}") from None
         try:
-            return await asyncio.wait_for(answer, ANSWER_LIMIT + arguments.get("timeout", 0.0))
+            return await asyncio.wait_for(answer, ANSWER_LIMIT)
         except TimeoutError:
             raise SupervisorError(f"the supervisor did not answer {do!r} within {ANSWER_LIMIT:g} s") from None
 
@@ -259,6 +260,8 @@ class Supervisor:
                 self.on_output()
             case "exit" if not self.exit.done():
                 self.exit.set_result(Exit(at=self._seconds(message["at"]), status=message["status"]))
+            case "command":
+                self._command_ended(message)
             case "gone" if not self.gone.done():
                 self.gone.set_result(self._seconds(message["at"]))
 
@@ -266,15 +269,23 @@ class Supervisor:
         answer = self._answers.pop(message["id"], None)
         if answer is None or answer.done():
             return
-        if "error" in message:
+        if "start" in message:
+            answer.set_exception(StartRefused(message["error"]))
+        elif "error" in message:
             answer.set_exception(SupervisorError(message["error"]))
         else:
             answer.set_result(message["ok"])
 
+    def _command_ended(self, message: dict[str, Any]) -> None:
+        done = self._commands.pop(message["id"], None)
+        if done is not None and not done.done():  # somebody may have cancelled it
+            done.set_result(CommandEnd(status=message["status"], output=message["output"]))
+
     def _ended(self, how: str) -> None:
         said = "\n".join(self._noise)
         self._broken = SupervisorError(f"the supervisor ended {how}" + (f"; it said:\n{said}" if said else ""))
-        futures: list[asyncio.Future[Any]] = [self._hello, self.exit, self.gone, *self._answers.values()]
+        futures: list[asyncio.Future[Any]] = [self._hello, self.exit, self.gone]
+        futures += [*self._answers.values(), *self._commands.values()]
         for waiting in futures:
             if not waiting.done():
                 waiting.set_exception(self._broken)

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from ctypes import wintypes
 from typing import Any
 
-from .windows import Handle, Job, Pointer, checked, declare, k32
+from .job import Handle, Job, Pointer, checked, declare, k32
 
 CREATE_FLAGS = subprocess.CREATE_NO_WINDOW | 0x00080000  # EXTENDED_STARTUPINFO_PRESENT
 USE_STD_HANDLES = 0x0100

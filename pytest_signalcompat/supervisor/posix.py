@@ -1,204 +1,57 @@
-"""The supervisor for Linux, macOS and other POSIX systems. Stdlib only; try it by hand: `python posix.py`.
+"""The supervisor for Linux, macOS and other POSIX systems. Stdlib only; `run.py` starts it.
 
 Contract: see protocol.py. The server gets a session of its own (a server may signal its whole process group; sanic
 kills it), default signal dispositions and an empty signal mask (only SIG_IGN and the mask survive exec, and a shell's
 background job has SIGINT and SIGQUIT ignored: POSIX.1 XCU 2.11), no core dumps, and a drained output pipe.
-
-Containment:
-  subreaper  Linux. Orphans become children of this process (prctl(2), PR_SET_CHILD_SUBREAPER), so nobody can leave:
-             waitpid(-1) failing with ECHILD *is* "the tree is gone". Exact, and free of pid reuse: a direct child's pid
-             stays taken until this process has waited for it, and only direct children are signalled.
-  session    elsewhere, or with `--containment session`: members are found by psutil as whoever carries this tree's
-             environment variable, is in the server's session, or descends from it.
+`subreaper.py` holds its tree together on Linux; elsewhere, or with `--containment session`, `session.py` does.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import resource
 import selectors
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
+
+from . import dispositions, namespace, protocol
+from .containment import COMMAND_VARIABLE, NOBODY, Containment
+from .pipe import Pipe
 
 assert sys.platform != "win32"  # for type checkers, which otherwise look for these functions on Windows
 
-if TYPE_CHECKING or __package__:
-    from . import protocol
-else:  # run by file path under -I, which leaves the script's folder off sys.path
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    import protocol
-
-    del sys.path[0]
-
 SIGNALS = {"terminate": "SIGTERM", "interrupt": "SIGINT", "quit": "SIGQUIT", "hangup": "SIGHUP"}
+REACHES = ("leader", "group")
 LEAVE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # sent to this process: kill everything and leave
-PR_SET_CHILD_SUBREAPER = 36
-POLL = 0.02  # seconds; only the session containment polls: nothing tells it of an exit it is not the parent of
 KILL_LIMIT = 5.0  # seconds; a process in uninterruptible sleep does not die
-# multiprocessing (and loky, made after it) has a process that unlinks the named semaphores and shared memory of its
-# users once all of them have ended, however: it reads a pipe that they hold. Killed with them, it leaves those behind.
-CLEANER = "resource_tracker import main"  # in its command line: Lib/multiprocessing/resource_tracker.py
-CLEANER_LIMIT = 1.0  # seconds for it, from the first kill
-TREE_VARIABLE = "SIGNALCOMPAT_TREE"
-
-NOBODY = -1  # in place of a pid
-
-Member = tuple[int, str]  # pid, command line
-
-
-class Containment(Protocol):
-    name: str
-
-    def members(self, leader: int, command: int = NOBODY) -> list[Member]:
-        """The leader and all its descendants that run, without a stop command and what that started."""
-
-    def kill(self, leader: int, sparing: bool) -> None:
-        """One round of SIGKILL, `sparing` cleaners or not; the caller repeats it until nothing is left."""
-
-    def empty(self, leader: int, no_children: bool) -> bool:
-        """Whether the tree is gone, given whether waitpid said ECHILD."""
-
-
-class Subreaper:
-    name = "subreaper"
-
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-    @staticmethod
-    def _table() -> dict[int, list[tuple[int, int]]]:
-        """(pid, session) of running processes by parent. proc(5): the command's name may hold spaces and brackets,
-        so split behind the last ')'. A process whose first thread has ended is Z too, but has other threads."""
-        children: dict[int, list[tuple[int, int]]] = {}
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-                state, parent, session, threads = fields[0], int(fields[1]), int(fields[3]), int(fields[17])
-                if state != b"Z" or threads > 1:
-                    children.setdefault(parent, []).append((int(entry), session))
-        return children
-
-    def members(self, leader: int, command: int = NOBODY) -> list[Member]:
-        children = self._table()
-        found, queue = [], list(children.get(os.getpid(), ()))
-        while queue:
-            pid, session = queue.pop(0)
-            if command in (pid, session):
-                continue
-            queue += children.get(pid, ())
-            with contextlib.suppress(OSError):
-                found.append((pid, self._command_line(pid)[:300]))
-        return found
-
-    @staticmethod
-    def _command_line(pid: int) -> str:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-
-    def kill(self, leader: int, sparing: bool) -> None:
-        # Parents first: their children then become ours, and a parent that respawns is dead before its children.
-        for pid, _ in self._table().get(os.getpid(), ()):
-            with contextlib.suppress(OSError):
-                if not sparing or CLEANER not in self._command_line(pid):
-                    os.kill(pid, signal.SIGKILL)
-
-    def empty(self, leader: int, no_children: bool) -> bool:
-        return no_children
-
-
-class Session:
-    name = "session"
-
-    def __init__(self, psutil_folder: str, token: str) -> None:
-        sys.path.insert(0, psutil_folder)
-        import psutil
-
-        del sys.path[0]
-        self._psutil = psutil
-        self._token = token
-
-    def _processes(self, leader: int) -> list[Any]:
-        psutil, found = self._psutil, {}
-        every = {process.pid: process for process in psutil.process_iter()}
-        for pid, process in every.items():
-            if pid == os.getpid():
-                continue
-            with contextlib.suppress(psutil.Error, OSError):
-                ours = os.getsid(pid) == leader or process.environ().get(TREE_VARIABLE) == self._token
-                if ours and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1):
-                    found[pid] = process
-        for process in list(found.values()):
-            with contextlib.suppress(psutil.Error, OSError):
-                found.update({child.pid: child for child in process.children(recursive=True)})
-        return list(found.values())
-
-    def members(self, leader: int, command: int = NOBODY) -> list[Member]:
-        found, besides = [], {command}
-        with contextlib.suppress(self._psutil.Error, ValueError):  # ValueError: NOBODY
-            besides |= {child.pid for child in self._psutil.Process(command).children(recursive=True)}
-        for process in self._processes(leader):
-            with contextlib.suppress(self._psutil.Error, OSError):
-                if process.pid not in besides and os.getsid(process.pid) != command:
-                    found.append((process.pid, self._command_line(process)[:300]))
-        return found
-
-    def _command_line(self, process: Any) -> str:
-        # A zombie, or one whose first thread has ended; or somebody else's.
-        with contextlib.suppress(self._psutil.ZombieProcess, self._psutil.AccessDenied):
-            return " ".join(process.cmdline())
-        return ""
-
-    def kill(self, leader: int, sparing: bool) -> None:
-        for process in self._processes(leader):
-            with contextlib.suppress(self._psutil.Error, OSError):
-                if not sparing or CLEANER not in self._command_line(process):
-                    process.kill()
-
-    def empty(self, leader: int, no_children: bool) -> bool:
-        return no_children and not self._processes(leader)
-
-
-def reset_inherited_state() -> None:
-    """So that neither this process nor the server starts with what a shell, nohup or a careless parent left behind."""
-    for number in signal.valid_signals():
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            if signal.getsignal(number) is signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
-    # A client that has gone is an OSError. Popen gives children the default.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # SIGQUIT's default action dumps core
+CLEANER_LIMIT = 1.0  # seconds for cleaners (containment.py), from the first kill
 
 
 class Supervisor:
     """Owns one server tree. Single-threaded: everything that happens arrives at one selector."""
 
-    def __init__(self, containment: Containment, environment: dict[str, str]) -> None:
+    def __init__(self, containment: Containment, token: str) -> None:
         self._containment = containment
-        self._environment = environment
+        self._token = token
+        self._starts = ("ignored", "blocked", *["pid-namespace"] * (containment.adopts and namespace.likely()))
         self._channel = protocol.Channel(1)
         self._output = protocol.Output(self._channel)
         self._selector = selectors.DefaultSelector()
-        self._server: subprocess.Popen[bytes] | None = None
+        self._leader = NOBODY
+        self._pipe: Pipe | None = None
         self._exited = self._gone = self._leaving = False
-        self._command: Command | None = None
+        self._commands: dict[int, Command] = {}  # by pid; those that run
+        self._commanded = False  # whether there ever was one
         self._pending = b""
         self._handlers: dict[str, protocol.Handler] = {
             "clock": protocol.clock,
             "spawn": self._spawn,
             "deliver": self._deliver,
             "run": self._run,
-            "tree": lambda _: [{"pid": pid, "name": name} for pid, name in self._members()],
+            "tree": lambda _: self._tree(),
             "output": lambda _: self._output.rest(),
             "kill": lambda _: self._kill(),
         }
@@ -213,7 +66,7 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
         self._selector.register(wake, selectors.EVENT_READ, self._signalled)
         self._selector.register(0, selectors.EVENT_READ, self._requested)
-        self._channel.send(hello(self._containment.name))
+        self._channel.send(protocol.hello("posix", SIGNALS, self._containment.name, self._starts))
         try:
             while not self._leaving:
                 for key, _ in self._selector.select(self._timeout()):
@@ -225,11 +78,10 @@ class Supervisor:
             self._kill(leaving=True)
 
     def _timeout(self) -> float | None:
-        polls = self._exited and not self._gone and self._containment.name == "session"
-        if self._command is None:
-            return POLL if polls else None
-        left = max(0.0, self._command.deadline - time.monotonic())
-        return min(left, POLL) if polls else left
+        waits = [max(0.0, command.deadline - time.monotonic()) for command in self._commands.values()]
+        if self._ending and (poll := self._containment.poll()) is not None:
+            waits.append(poll)
+        return min(waits, default=None)
 
     def _signalled(self, wake: int) -> None:
         if set(os.read(wake, 4096)) & set(LEAVE):
@@ -245,152 +97,164 @@ class Supervisor:
 
     def _settle(self) -> None:
         """What follows from the passing of time rather than from an event."""
-        if self._command is not None and time.monotonic() >= self._command.deadline:
-            self._finish_command(None)
-        if self._exited and not self._gone and self._containment.name == "session":
+        for command in list(self._commands.values()):
+            if time.monotonic() >= command.deadline:
+                self._finish(command, None)
+        if self._ending and self._containment.poll() is not None:
             self._reap()
 
-    # ------------------------------------------------------------ commands
+    @property
+    def _ending(self) -> bool:
+        return self._exited and not self._gone
 
-    def _popen(self, request: dict[str, Any], **options: Any) -> subprocess.Popen[bytes]:
+    # ------------------------------------------------------------ the server
+
+    def _popen(self, request: dict[str, Any], environment: dict[str, str], prepare: Any = None) -> Any:
+        """`prepare` runs in the child, before exec: safe here, where no other thread can hold a lock when it is forked
+        (docs.python.org, subprocess.Popen, preexec_fn)."""
         return subprocess.Popen(
             request["argv"],
             cwd=request.get("cwd"),
-            env={**os.environ, **self._environment, **request.get("env", {})},
+            env={**os.environ, **self._containment.environment, **environment, **request.get("env", {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,
-            **options,
+            preexec_fn=prepare,
         )
 
     def _spawn(self, request: dict[str, Any]) -> dict[str, int]:
-        if self._server is not None:
+        if self._leader != NOBODY:
             raise protocol.Refused("one supervisor, one server: it was spawned already")
+        inherited = dispositions.Inherited(request)
         at = time.perf_counter_ns()
-        self._server = self._popen(request)
-        self._watch(self._server, self._output.add)
-        return {"pid": self._server.pid, "at": at}
+        if request.get("namespace") is None:
+            process = self._popen(request, {}, inherited.take_on if inherited else None)
+            process.returncode = 0  # so that Popen never waits for it: `_reap` does
+            self._leader = process.pid
+        else:
+            process, self._leader = self._spawn_in_namespace(request, inherited)
+        self._pipe = Pipe(self._selector, process.stdout, self._output.add)
+        return {"pid": self._leader, "at": at}
 
-    def _watch(self, process: subprocess.Popen[bytes], keep: Any) -> None:
-        assert process.stdout is not None
-        fd = process.stdout.fileno()
-        os.set_blocking(fd, False)
-        self._selector.register(fd, selectors.EVENT_READ, lambda fd: self._drain(fd, keep, once=True))
-
-    def _drain(self, fd: int, keep: Any, once: bool = False) -> None:
-        """Reads what is there: one piece (so that requests keep being served), or until the pipe is empty."""
-        while True:
+    def _spawn_in_namespace(self, request: dict[str, Any], inherited: dispositions.Inherited) -> tuple[Any, int]:
+        if request["namespace"] != "pid":
+            raise protocol.Refused(f"unknown namespace {request['namespace']!r}; known: pid")
+        if "pid-namespace" not in self._starts:
+            raise protocol.StartRefused("pid-namespace", "there are no pid namespaces here")
+        with namespace.Entrance() as entrance:
             try:
-                data = os.read(fd, 65536)
-            except BlockingIOError:
-                return
-            if not data:
-                with contextlib.suppress(KeyError):
-                    self._selector.unregister(fd)
-                return
-            keep(data)
-            if once:
-                return
+                process = self._popen(request, {}, lambda: (entrance.enter(), inherited.take_on()))
+            except subprocess.SubprocessError as problem:
+                reason = entrance.news()[1] or problem
+                raise protocol.StartRefused("pid-namespace", f"cannot make a pid namespace: {reason}") from None
+            process.wait()  # it has ended, or is about to, and the server is a child of this process
+            first, _ = entrance.news()
+            assert first is not None
+            return process, first
+
+    def _require_leader(self) -> None:
+        if self._leader == NOBODY:
+            raise protocol.Refused("no server was spawned")
+        self._reap()  # so that a pid is never signalled after its process was waited for
+        if self._exited:
+            raise protocol.Refused("the leader has exited")
 
     def _deliver(self, request: dict[str, Any]) -> dict[str, Any]:
         name = SIGNALS.get(request["stop"])
         if name is None:
             raise protocol.Refused(f"unknown stop request {request['stop']!r}; known: {', '.join(SIGNALS)}")
-        number = signal.Signals[name]
-        if self._server is None:
-            raise protocol.Refused("no server was spawned")
-        to_group = request.get("reach", "leader") == "group"
-        self._reap()  # so that a pid is never signalled after its process was waited for
-        if self._exited and not to_group:
-            raise protocol.Refused("the leader has exited")
+        reach = protocol.known_reach(request, REACHES)
+        send = os.killpg
+        if reach == "leader" or self._leader == NOBODY:
+            self._require_leader()
+            send = os.kill
         at = time.perf_counter_ns()
         try:
-            (os.killpg if to_group else os.kill)(self._server.pid, number)
+            send(self._leader, signal.Signals[name])
         except ProcessLookupError:
             raise protocol.Refused("nobody is left in the group") from None
-        return {"what": name, "at": at}
+        return {"what": name, "reach": reach, "at": at}
 
-    def _run(self, request: dict[str, Any]) -> Any:
-        if self._command is not None:
-            raise protocol.Refused("a command is running already")
+    # ------------------------------------------------------------ stop commands
+
+    def _run(self, request: dict[str, Any]) -> dict[str, int]:
+        self._require_leader()
         at = time.perf_counter_ns()
-        process = self._popen(request)
-        self._command = Command(process, request["id"], at, time.monotonic() + request["timeout"])
-        self._watch(process, self._command.add)
-        return protocol.LATER
+        process = self._popen(request, {COMMAND_VARIABLE: self._token})
+        self._commanded = True
+        self._commands[process.pid] = Command(process, request, self._selector)
+        return {"at": at}
 
-    def _finish_command(self, status: int | None) -> None:
-        command, self._command = self._command, None
-        assert command is not None and command.process.stdout is not None
-        ended = time.perf_counter_ns()
+    def _finish(self, command: Command, status: int | None) -> None:
+        del self._commands[command.pid]
         if status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(command.process.pid, signal.SIGKILL)
-            command.process.returncode = -signal.SIGKILL  # so that Popen never waits for it: `_reap` does
-        fd = command.process.stdout.fileno()
-        self._drain(fd, command.add)
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(fd)
-        command.process.stdout.close()
-        output = command.output.decode("utf-8", "replace")
-        answer = {"status": status, "output": output, "at": command.at, "ended": ended}
-        self._channel.send({"id": command.request, "ok": answer})
+            with contextlib.suppress(OSError):  # it is ending just now
+                os.killpg(command.pid, signal.SIGKILL)  # it was not waited for, so the number is its own
+        self._channel.send(command.ended(status))
 
     # ------------------------------------------------------------ the tree
 
-    def _members(self) -> list[Member]:
-        if self._server is None:
+    def _tree(self) -> list[dict[str, Any]]:
+        if self._leader == NOBODY:
             return []
-        return self._containment.members(self._server.pid, self._command.process.pid if self._command else NOBODY)
+        return [{"pid": pid, "name": name} for pid, name in self._containment.members(self._leader, self._commands)]
 
     def _reap(self) -> bool:
-        """Waits for every child that has ended; whether none is left. Each status is seen, once: nobody else reaps."""
+        """Waits for every child that has ended, and tells of the leader and of the last of the tree. Whether no child is
+        left."""
+        _, none_left = self._wait_for_ended()
+        # Without a stop command, children are left as long as the tree is; and what is no event must be looked for.
+        while self._ending and (none_left or self._commanded):
+            if not self._containment.empty(self._leader, self._commands, none_left):
+                break
+            # A child of ours that ends during a look may leave behind what that look missed.
+            ended, none_left = self._wait_for_ended()
+            if not ended:
+                self._tell_gone()
+        return none_left
+
+    def _wait_for_ended(self) -> tuple[bool, bool]:
+        """Whether some have ended, and whether none is left. Each status is seen, once: nobody else reaps."""
+        some = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                self._no_children(True)
-                return True
+                return some, True
             if pid == 0:
-                self._no_children(False)
-                return False
-            code = os.waitstatus_to_exitcode(status)
-            if self._server is not None and pid == self._server.pid:
+                return some, False
+            some, code = True, os.waitstatus_to_exitcode(status)
+            if pid == self._leader and not self._exited:
                 self._exited = True
-                self._server.returncode = code
                 self._channel.send({"event": "exit", "at": time.perf_counter_ns(), "status": code})
-            elif self._command is not None and pid == self._command.process.pid:
-                self._command.process.returncode = code
-                self._finish_command(code)
+            elif pid in self._commands:
+                self._finish(self._commands[pid], code)
 
-    def _no_children(self, none_left: bool) -> None:
-        if not self._exited or self._gone or self._server is None:
-            return
-        if self._command is not None and not none_left:  # a stop command may outlast the server it stopped
-            empty = not self._members()
-        else:
-            empty = self._containment.empty(self._server.pid, none_left)
-        if empty:
-            at = time.perf_counter_ns()
-            assert self._server.stdout is not None
-            self._drain(self._server.stdout.fileno(), self._output.add)
-            self._gone = True
-            self._channel.send({"event": "gone", "at": at})
+    def _tell_gone(self) -> None:
+        at = time.perf_counter_ns()
+        if self._pipe is not None:
+            self._pipe.drain()
+        self._gone = True
+        self._channel.send({"event": "gone", "at": at})
 
     def _kill(self, leaving: bool = False) -> dict[str, int]:
-        """Kills the tree; on leaving also a stop command, which may run before the server and after it."""
+        """Kills the tree; on leaving also stop commands, which may outlast it."""
         at = time.perf_counter_ns()
         begun = time.monotonic()
-        leader = self._server.pid if self._server else NOBODY
         while (passed := time.monotonic() - begun) < KILL_LIMIT:
             none_left = self._reap()
-            if self._containment.empty(leader, none_left) if leaving else self._gone or self._server is None:
+            if leaving:
+                done = none_left and self._containment.empty(self._leader, None, none_left)
+            else:
+                done = self._gone or self._leader == NOBODY
+            if done:
                 break
-            self._containment.kill(leader, sparing=passed < CLEANER_LIMIT)
-            if self._server is not None and self._server.stdout is not None and not self._gone:
-                self._drain(self._server.stdout.fileno(), self._output.add, once=True)  # a cleaner may have to warn
+            spared = None if leaving else self._commands
+            self._containment.kill(self._leader, spared, sparing=passed < CLEANER_LIMIT)
+            if self._pipe is not None and not self._gone:
+                self._pipe.drain(once=True)  # a cleaner may have to warn
             time.sleep(0.001)  # death by SIGKILL is not at once; the next round sees it
         return {"at": at}
 
@@ -398,43 +262,36 @@ class Supervisor:
 class Command:
     """A stop command that runs: its output is bounded, its end is awaited by the selector."""
 
-    def __init__(self, process: subprocess.Popen[bytes], request: int, at: int, deadline: float) -> None:
-        self.process, self.request, self.at, self.deadline = process, request, at, deadline
-        self.output = b""
+    def __init__(self, process: Any, request: dict[str, Any], selector: selectors.BaseSelector) -> None:
+        process.returncode = 0  # so that Popen never waits for it: the supervisor does
+        self.pid: int = process.pid
+        self.deadline = time.monotonic() + request["timeout"]
+        self._request = request["id"]
+        self._output = protocol.CommandOutput()
+        self._pipe = Pipe(selector, process.stdout, self._output.add)
 
-    def add(self, data: bytes) -> None:
-        self.output = (self.output + data)[-protocol.COMMAND_OUTPUT :]
-
-
-def hello(containment: str) -> dict[str, Any]:
-    return {
-        "event": "hello",
-        "protocol": protocol.VERSION,
-        "family": "posix",
-        "system": sys.platform,
-        "python": "{}.{}.{}".format(*sys.version_info[:3]),
-        "executable": sys.executable,
-        "stops": SIGNALS,
-        "containment": containment,
-    }
+    def ended(self, status: int | None) -> dict[str, Any]:
+        """The event that tells of it."""
+        self._pipe.drain()
+        self._pipe.close()
+        return {"event": "command", "id": self._request, "status": status, "output": self._output.text()}
 
 
 def main(arguments: list[str]) -> None:
     """Arguments: `--containment session` forces what macOS uses; `--psutil FOLDER` is where psutil can be imported."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    reset_inherited_state()
-    environment: dict[str, str] = {}
-    containment: Containment
+    dispositions.reset()
+    token = f"{os.getpid()}-{time.time_ns()}"
+    Supervisor(contain(options, token), token).serve()
+
+
+def contain(options: dict[str, str], token: str) -> Containment:
     if options.get("--containment", "subreaper") == "subreaper" and sys.platform == "linux":
-        containment = Subreaper()
-    else:
-        if "--psutil" not in options:
-            sys.exit("psutil is needed here to find a server's processes: pip install psutil")
-        token = f"{os.getpid()}-{time.time_ns()}"
-        environment[TREE_VARIABLE] = token
-        containment = Session(options["--psutil"], token)
-    Supervisor(containment, environment).serve()
+        from .subreaper import Subreaper
 
+        return Subreaper(token)
+    if "--psutil" not in options:
+        sys.exit("psutil is needed here to find a server's processes: pip install psutil")
+    from .session import Session
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return Session(options["--psutil"], token)

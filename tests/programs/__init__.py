@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec
 
+import msgspec
+
 from pytest_signalcompat.supervisor.client import Launcher, Supervisor
 
 HERE = Path(__file__).parent
@@ -43,7 +45,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
 
 def left_limit(launcher: Launcher) -> float:
-    return LAB_LEFT_LIMIT if launcher.windows_paths or sys.platform == "win32" else LEFT_LIMIT
+    return LAB_LEFT_LIMIT if launcher.name == "wine" or sys.platform == "win32" else LEFT_LIMIT
 
 
 def new_token() -> str:
@@ -52,12 +54,7 @@ def new_token() -> str:
 
 def marked(launcher: Launcher, token: str) -> Launcher:
     """The same launcher; its supervisor has the token in its command line (and does nothing with it)."""
-    return Launcher(
-        name=launcher.name,
-        argv=(*launcher.argv, "--token", token),
-        python=launcher.python,
-        windows_paths=launcher.windows_paths,
-    )
+    return msgspec.structs.replace(launcher, argv=(*launcher.argv, "--token", token))
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +72,7 @@ def python(supervisor: Supervisor, *arguments: str) -> tuple[str, ...]:
 
 def program(supervisor: Supervisor, name: str, *arguments: str) -> tuple[str, ...]:
     """The command of a program of this folder, where that supervisor runs."""
-    return python(supervisor, supervisor.launcher.path(HERE / f"{name}.py"), *arguments)
+    return python(supervisor, str(HERE / f"{name}.py"), *arguments)
 
 
 def text(supervisor: Supervisor) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 
-from pytest_signalcompat.model import Stop, StopCommand
+from pytest_signalcompat.model import Stop
 from pytest_signalcompat.supervisor.client import Launcher, Supervisor
 from tests.programs import program, said
 
@@ -29,10 +29,9 @@ async def main(launcher: Launcher, token: str) -> None:
     say("ready")
     await supervisor.deliver(Stop.TERMINATE)
     command = program(supervisor, "tree", token)
-    stopping = asyncio.create_task(supervisor.run(StopCommand(command=command, timeout=300), command, None, {}))
-    await asyncio.sleep(0)
+    stopping = await supervisor.run(command, None, {}, 300)
     say("stopping")
-    await stopping
+    await stopping.done
 
 
 if __name__ == "__main__":

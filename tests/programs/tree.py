@@ -1,7 +1,7 @@
 """A leader, its child and a grandchild that escaped from both: `tree.py TOKEN [OPTION=VALUE ...]`.
 
 Each says `ROLE pid=N`. Options: `leader=CODE` the leader exits with this code once all have spoken (without it, it
-stays and ignores every stop request), `until=FILE` child and grandchild end when that file exists, `holds=1` both
+stays and ignores every stop request), `exits=FILE` not before that file exists, `until=FILE` child and grandchild end when that file exists, `holds=1` both
 keep the server's output open.
 The grandchild leaves as a daemon does: POSIX by a second fork and setsid, its parent being gone; Windows without a
 console, in a process group of its own.
@@ -44,6 +44,8 @@ def main(role: str, token: str, options: dict[str, str]) -> None:
         child.stderr.readline()
         say(role)
         if "leader" in options:
+            while "exits" in options and not os.path.exists(options["exits"]):
+                time.sleep(0.02)
             os._exit(int(options["leader"]))
         time.sleep(300)
     elif role == "child":
