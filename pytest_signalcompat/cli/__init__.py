@@ -6,6 +6,8 @@ A command is a module of this package with NAME, HELP, `add_arguments(parser)` a
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -29,7 +31,13 @@ COMMANDS: tuple[Command, ...] = (list_, explain, init)
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Command = options.command
-    return command.run(options)
+    try:
+        status = command.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: `signalcompat list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

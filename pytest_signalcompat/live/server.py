@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
@@ -32,6 +31,7 @@ class LiveServer:
         self.concluded = False
         self.spawned = 0.0  # seconds of perf_counter
         self._supervisor = supervisor
+        self._cwd = None if server.cwd is None else os.path.abspath(server.cwd)
         self._heard = Heard(supervisor)
         self._readiness = Readiness(server.ready, port, self._heard)
         self._ready: float | None = None
@@ -56,7 +56,6 @@ class LiveServer:
         # A Python server's prints are seen when they are made, not when a buffer is full.
         self._env = {"PYTHONUNBUFFERED": "1", **environment(self._values(), self._variables())}
         self.spawned = self._heard.origin = time.perf_counter()
-        self._cwd = None if self.server.cwd is None else str(Path(self.server.cwd).absolute())
         self.spawned = self._heard.origin = await self._supervisor.spawn(
             command, self._cwd, self._env, ignored=ignored, blocked=blocked, namespace=namespace
         )
