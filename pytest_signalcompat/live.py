@@ -114,11 +114,10 @@ class LiveServer:
         """Raises SpawnError naming the command."""
         server = self.server
         command = tuple(self._fill(part) for part in server.command)
-        cwd = os.path.abspath(server.cwd) if server.cwd is not None else None
         # A Python server's prints are seen when they are made, not when a buffer is full.
         env = {"PYTHONUNBUFFERED": "1", **{name: self._fill(value) for name, value in server.env.items()}}
-        self._cwd, self._env = cwd, env
-        self._origin = await self._supervisor.spawn(command, cwd, env)
+        self._cwd, self._env = server.cwd, env
+        self._origin = await self._supervisor.spawn(command, server.cwd, env)
 
     def _fill(self, text: str) -> str:
         values = {

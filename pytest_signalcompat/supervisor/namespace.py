@@ -24,7 +24,7 @@ SWITCHES = ("/proc/sys/user/max_user_namespaces", "/proc/sys/user/max_pid_namesp
 def likely() -> bool:
     """As far as a look tells (making one takes longer than a supervisor's start). The kernel has the last word."""
     try:
-        return os.path.exists("/proc/self/ns/pid") and all(int(open(path).read()) for path in SWITCHES)  # noqa: SIM115
+        return os.path.exists("/proc/self/ns/pid") and all(int(open(path).read()) for path in SWITCHES)
     except (OSError, ValueError):
         return False
 
