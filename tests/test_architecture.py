@@ -15,7 +15,7 @@ import pytest_signalcompat
 PACKAGE = Path(pytest_signalcompat.__file__).parent
 ROOT = PACKAGE.parent
 PLUGIN = PACKAGE / "plugin"
-POSIX = ("posix", "subreaper", "session", "dispositions", "namespace")
+POSIX = ("posix", "subreaper", "session", "dispositions", "namespace", "pipe")
 WINDOWS = ("windows", "job", "popen_windows")
 PLATFORM_FILES = {  # the only ones that may ask which system they run on
     *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("run", "starting", "protocol")),

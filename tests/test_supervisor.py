@@ -282,11 +282,11 @@ async def test_a_kill_leaves_a_stop_command_alone(place: Launcher, tmp_path: Pat
 @in_loop
 async def test_a_stop_command_for_nobody_is_refused(place: Launcher) -> None:
     async with supervised(place) as supervisor:
-        with pytest.raises(SpawnError, match="stop command.*no server was spawned"):
+        with pytest.raises(SpawnError, match=r"stop command.*no server was spawned"):
             await run(supervisor, "-c", "")
         await supervisor.spawn(python(supervisor, "-c", ""), None, {})
         await supervisor.exit
-        with pytest.raises(SpawnError, match="stop command.*the leader has exited"):
+        with pytest.raises(SpawnError, match=r"stop command.*the leader has exited"):
             await run(supervisor, "-c", "")
 
 

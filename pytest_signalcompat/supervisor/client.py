@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import subprocess
 import threading
 import time
@@ -40,7 +41,7 @@ class CommandEnd(Record, frozen=True, kw_only=True):
 
 
 class Command(Record, frozen=True, kw_only=True):
-    """A stop command that was started `at` (seconds). `done` has a SupervisorError where its end can be told no more."""
+    """A stop command that was started `at` (seconds); `done` fails with SupervisorError if its end stays unknown."""
 
     at: float
     done: asyncio.Future[CommandEnd]
@@ -125,8 +126,8 @@ class Supervisor:
         that cannot be had; `platform.starts` says which of these may.
         """
         try:
-            options = {"ignored": ignored, "blocked": blocked, "namespace": namespace}
-            reply = await self._ask("spawn", argv=command, cwd=cwd, env=env, **options)
+            options: dict[str, Any] = {"ignored": ignored, "blocked": blocked, "namespace": namespace}
+            reply = await self._ask("spawn", argv=command, cwd=_absolute(cwd), env=env, **options)
         except StartRefused:
             raise
         except SupervisorError as problem:
@@ -150,7 +151,7 @@ class Supervisor:
         number = next(self._ids)
         done = self._commands[number] = self._loop.create_future()  # it may end before the answer has come
         try:
-            reply = await self._ask("run", number, argv=argv, cwd=cwd, env=env, timeout=timeout)
+            reply = await self._ask("run", number, argv=argv, cwd=_absolute(cwd), env=env, timeout=timeout)
         except SupervisorError as problem:
             self._commands.pop(number, None)
             raise SpawnError(f"cannot start the stop command {list(argv)}: {problem}") from None
@@ -290,3 +291,7 @@ class Supervisor:
             if not waiting.done():
                 waiting.set_exception(self._broken)
                 waiting.exception()  # marks it as seen: not every one of these is awaited
+
+
+def _absolute(cwd: str | None) -> str | None:
+    return None if cwd is None else os.path.abspath(cwd)

@@ -1,7 +1,7 @@
 """What posix.py has to know of how a tree is held together: `subreaper.py` and `session.py` each do it in their way.
 
-A stop command and what it starts are no part of the server's tree. They are told apart by the command's session and, once
-they have left that or it has ended, by an environment variable.
+A stop command and what it starts are no part of the server's tree. They are told apart by the command's session and,
+once they have left that or it has ended, by an environment variable.
 """
 
 from __future__ import annotations

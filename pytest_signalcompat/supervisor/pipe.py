@@ -1,12 +1,15 @@
-"""The output of a process, as the selector of posix.py reads it."""
+"""The output of a process, as the selector of posix.py reads it. Reads without waiting: POSIX."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import selectors
+import sys
 from collections.abc import Callable
 from typing import IO
+
+assert sys.platform != "win32"  # for type checkers, which otherwise look for these functions on Windows
 
 
 class Pipe:

@@ -17,11 +17,11 @@ import sys
 import time
 from typing import Any
 
+assert sys.platform != "win32"  # for type checkers, which otherwise look for these functions on Windows
+
 from . import dispositions, namespace, protocol
 from .containment import COMMAND_VARIABLE, NOBODY, Containment
 from .pipe import Pipe
-
-assert sys.platform != "win32"  # for type checkers, which otherwise look for these functions on Windows
 
 SIGNALS = {"terminate": "SIGTERM", "interrupt": "SIGINT", "quit": "SIGQUIT", "hangup": "SIGHUP"}
 REACHES = ("leader", "group")
@@ -139,16 +139,20 @@ class Supervisor:
         return {"pid": self._leader, "at": at}
 
     def _spawn_in_namespace(self, request: dict[str, Any], inherited: dispositions.Inherited) -> tuple[Any, int]:
-        if request["namespace"] != "pid":
-            raise protocol.Refused(f"unknown namespace {request['namespace']!r}; known: pid")
-        if "pid-namespace" not in self._starts:
-            raise protocol.StartRefused("pid-namespace", "there are no pid namespaces here")
+        name = f"{request['namespace']}-namespace"
+        if name not in self._starts:
+            raise protocol.StartRefused(name, f"no {name} here; there is: {', '.join(self._starts)}")
+
+        def prepare() -> None:
+            entrance.enter()
+            inherited.take_on()
+
         with namespace.Entrance() as entrance:
             try:
-                process = self._popen(request, {}, lambda: (entrance.enter(), inherited.take_on()))
+                process = self._popen(request, {}, prepare)
             except subprocess.SubprocessError as problem:
                 reason = entrance.news()[1] or problem
-                raise protocol.StartRefused("pid-namespace", f"cannot make a pid namespace: {reason}") from None
+                raise protocol.StartRefused(name, f"cannot make a {name}: {reason}") from None
             process.wait()  # it has ended, or is about to, and the server is a child of this process
             first, _ = entrance.news()
             assert first is not None
@@ -202,8 +206,10 @@ class Supervisor:
         return [{"pid": pid, "name": name} for pid, name in self._containment.members(self._leader, self._commands)]
 
     def _reap(self) -> bool:
-        """Waits for every child that has ended, and tells of the leader and of the last of the tree. Whether no child is
-        left."""
+        """Waits for every child that has ended, and tells of the leader and of the last of the tree.
+
+        Returns whether no child is left.
+        """
         _, none_left = self._wait_for_ended()
         # Without a stop command, children are left as long as the tree is; and what is no event must be looked for.
         while self._ending and (none_left or self._commanded):

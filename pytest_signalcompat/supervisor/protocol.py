@@ -16,7 +16,7 @@ The supervisor tells, unasked:
   {"event": "gone", "at": NS}                     the leader and every descendant; after `exit` and all output
   {"event": "command", "id": N, "status": N|null, "output": S}     the stop command of request N has ended, or hung and
                               was killed (null); at any time after its spawn, even before the answer to that request
-An `error` about something that `spawn` cannot start with names it in `start`: one of those that hello's `starts` may list.
+An `error` about something that `spawn` cannot start a server with names it in `start`, as hello's `starts` would.
 NS is time.perf_counter_ns() of the supervisor. TEXT holds the output's bytes as latin-1. End of input means: kill
 everything and leave.
 """

@@ -1,7 +1,7 @@
-"""The supervisor for Windows. Stdlib only; `run.py` starts it. With CREATE_NO_WINDOW, or it signals the console it is on.
+"""The supervisor for Windows. Stdlib only; `run.py` starts it.
 
-Contract: see protocol.py. CREATE_NO_WINDOW gives a private hidden console, so that a control event reaches this
-supervisor and its server tree and nobody else (learn.microsoft.com, "Process Creation Flags").
+Contract: see protocol.py. It is to be started with CREATE_NO_WINDOW: a private hidden console, so that a control event
+reaches this supervisor and its server tree and nobody else (learn.microsoft.com, "Process Creation Flags").
   stop requests  GenerateConsoleCtrlEvent(event, 0) through ctypes: everybody on the private console gets it. Not
                  os.kill: without a console CPython before 3.13 falls through to TerminateProcess.
   CTRL_C         SetConsoleCtrlHandler(NULL, FALSE) undoes an inherited "ignore CTRL_C", which children would inherit.
@@ -33,7 +33,6 @@ from .job import Handle, Job, checked, declare, k32
 
 EVENTS = {"terminate": ("CTRL_BREAK_EVENT", 1), "interrupt": ("CTRL_C_EVENT", 0)}
 REACHES = ("leader", "group", "console")  # understood; an event always reaches the console
-STARTS = ("ignored", "blocked", "namespace")  # of these Windows has none
 CREATE_SUSPENDED = 0x4
 POLL_MS = 50  # job messages are a hint: "delivery is not guaranteed" (JOBOBJECT_ASSOCIATE_COMPLETION_PORT)
 KILL_LIMIT = 5.0  # seconds
@@ -98,9 +97,7 @@ class Supervisor:
     def _spawn(self, request: dict[str, Any]) -> dict[str, int]:
         if self._server is not None:
             raise protocol.Refused("one supervisor, one server: it was spawned already")
-        for start in STARTS:
-            if request.get(start):
-                raise protocol.StartRefused(start, f"{start}: Windows cannot start a process with {request[start]!r}")
+        refuse_starts(request)
         at = time.perf_counter_ns()
         server = self._server = self._popen(request)
         assert server.stdout is not None
@@ -171,6 +168,15 @@ class Supervisor:
             self._job.terminate(besides=tuple(self._commands))
             self._gone.wait(POLL_MS / 1000)
         return {"at": at}
+
+
+def refuse_starts(request: dict[str, Any]) -> None:
+    """A Windows process has no signals to begin with, and no namespace."""
+    for option in ("ignored", "blocked"):
+        if request.get(option):
+            raise protocol.StartRefused(option, f"Windows has no signals that could be {option}: {request[option]}")
+    if kind := request.get("namespace"):
+        raise protocol.StartRefused(f"{kind}-namespace", f"Windows has no {kind} namespaces")
 
 
 def start(target: Callable[..., None], *arguments: Any) -> threading.Thread:

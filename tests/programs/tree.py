@@ -1,8 +1,8 @@
 """A leader, its child and a grandchild that escaped from both: `tree.py TOKEN [OPTION=VALUE ...]`.
 
 Each says `ROLE pid=N`. Options: `leader=CODE` the leader exits with this code once all have spoken (without it, it
-stays and ignores every stop request), `exits=FILE` not before that file exists, `until=FILE` child and grandchild end when that file exists, `holds=1` both
-keep the server's output open.
+stays and ignores every stop request), `exits=FILE` not before that file exists, `until=FILE` child and grandchild end
+when that file exists, `holds=1` both keep the server's output open.
 The grandchild leaves as a daemon does: POSIX by a second fork and setsid, its parent being gone; Windows without a
 console, in a process group of its own.
 """
