@@ -33,12 +33,22 @@ BY_NATURE = {
     "outside_lab": "run from Linux on the same Windows Python, by the wine launcher; Wine starts processes slowly",
 }
 
+# Files whose tests are marked `once`: what they are about differs little from Python to Python. So are the tests that
+# are `outside_lab`. What stays is what Pythons did change: processes, signals, event loops. See tox.ini.
+ONCE = {
+    *(f"test_{name}" for name in ("architecture", "checks", "cli", "config", "matrix", "output", "plugin", "product")),
+    *("test_reporters", "test_servers"),
+    *(f"test_reference_{name}" for name in ("clients", "control", "protocol", "service", "unlucky")),
+}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, reason in BY_NATURE.items():
         config.addinivalue_line("markers", f"{name}: {reason}")
+    config.addinivalue_line("markers", "once: one Python is enough: see ONCE in tests/conftest.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = {
         "posix": sys.platform != "win32",
@@ -47,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "outside_lab": not _in_the_lab(),
     }
     for item in items:
+        if item.path.stem in ONCE or item.get_closest_marker("outside_lab"):
+            item.add_marker("once")
         for name, reason in BY_NATURE.items():
             if item.get_closest_marker(name) and not here[name]:
                 item.add_marker(pytest.mark.skip(reason=reason))
@@ -64,6 +76,8 @@ def _in_the_lab() -> bool:
 def _launcher(name: str) -> Launcher:
     if name == "native":
         return native()
+    if name not in PLACES:
+        pytest.skip(f"SIGNALCOMPAT_TEST_PLACES leaves out {name}")
     if not os.access(WINE_PYTHON, os.X_OK):
         pytest.skip(INSTALL_LAB)
     return wine(WINE_PYTHON)
