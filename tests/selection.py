@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,19 +87,27 @@ def described(program: str, **changes: Any) -> Server:
     return Server(**{**fields, **changes})
 
 
+def submit_all(
+    engine: Engine,
+    server: Server,
+    scenarios: tuple[Scenario, ...] = CATALOGUE,
+    expected: frozenset[str] = frozenset(),
+) -> list[Future[Result]]:
+    """Every case, beside each other, as far as the engine has room. What is `expected` to fail is not tried again."""
+    return [
+        engine.submit(case.server, scenario, case.id, retry=scenario.code not in expected)
+        for scenario in scenarios
+        for case in scenario.cases(with_room(server, scenario))
+    ]
+
+
 def run_all(
     engine: Engine,
     server: Server,
     scenarios: tuple[Scenario, ...] = CATALOGUE,
     expected: frozenset[str] = frozenset(),
 ) -> list[Result]:
-    """Every case, beside each other, as far as the engine has room. What is `expected` to fail is not tried again."""
-    pending = [
-        engine.submit(case.server, scenario, case.id, retry=scenario.code not in expected)
-        for scenario in scenarios
-        for case in scenario.cases(with_room(server, scenario))
-    ]
-    return [future.result() for future in pending]
+    return [future.result() for future in submit_all(engine, server, scenarios, expected)]
 
 
 def with_room(server: Server, scenario: Scenario) -> Server:

@@ -13,6 +13,7 @@ from pytest_signalcompat.model import (
     Exit,
     Failure,
     Observation,
+    Process,
     Role,
     Server,
 )
@@ -122,6 +123,27 @@ def test_a_server_that_hangs_is_told_with_its_open_requests() -> None:
     failure = told(checks.exits_within(), **HANGING, exchanges=(open_request,))
     assert failure.actual == "still running 5 s after SIGTERM, with open: in flight"
     assert failure.timing
+
+
+def test_what_became_of_a_request_is_told_with_its_distance_from_the_stop() -> None:
+    assert told(request_completed, exchanges=(request(end="truncated", ended=1.5),)).actual == (
+        "cut after 3 bytes of its response, 0.50 s after SIGTERM"
+    )
+    early = told(request_completed, exchanges=(request(ended=0.75),))
+    assert early.actual == "GET /slow ended 0.25 s before it (complete, status 200, 0.25 s before SIGTERM)"
+    at_once = told(request_completed, exchanges=(request(end="closed", status=None, ended=1.0),))
+    assert "connection closed without a response, 0.00 s after SIGTERM" in at_once.actual
+    late = told(request_completed, exchanges=(request(sent=1.25),))
+    assert late.actual == "GET /slow was sent 0.25 s after it (complete, status 200, 0.50 s after SIGTERM)"
+
+
+def test_survivors_are_named() -> None:
+    left = tuple(Process(pid=pid, name=f"worker {pid} " + "x" * 99) for pid in range(1, 8))
+    found = told(checks.nothing_left, gone=None, survivors=left).actual
+    assert found.startswith("left running: 1 worker 1 xxx")
+    assert found.count("worker") == 5
+    assert max(len(name) for name in found.removeprefix("left running: ").split(", ")) == len("1 ") + 80
+    assert told(checks.nothing_left, gone=None).actual == "left running: a process that ended meanwhile"
 
 
 @pytest.mark.parametrize(

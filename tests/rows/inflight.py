@@ -16,8 +16,12 @@ refusing = newcomer(end="open", status=None, connected=None, answered=None, ende
 ROWS = (
     row(request_completed, "in flight and answered", MET, exchanges=(request(),)),
     row(request_completed, "cut", NOT_MET, exchanges=(request(end="truncated"),)),
+    row(request_completed, "299", MET, exchanges=(request(status=299),)),
+    row(request_completed, "300", NOT_MET, exchanges=(request(status=300),)),
+    row(request_completed, "199", NOT_MET, exchanges=(request(status=199),)),
     row(request_completed, "500", NOT_MET, exchanges=(request(status=500),)),
     row(request_completed, "a redirect", NOT_MET, exchanges=(request(status=307),)),
+    row(request_completed, "sent at the delivery", MET, exchanges=(request(sent=1.0),)),
     row(request_completed, "sent after the delivery", UNPROVEN, exchanges=(request(sent=1.1),)),
     row(request_completed, "none of that role", UNPROVEN, exchanges=(newcomer(), stream())),
     row(request_completed, "500 without framing", NOT_MET, exchanges=(request(framed=False, status=500),)),
