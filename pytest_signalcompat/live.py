@@ -110,7 +110,7 @@ class LiveServer:
 
     # ------------------------------------------------------------ starting
 
-    async def spawn(self, launcher: Launcher) -> None:
+    async def spawn(self) -> None:
         """Raises SpawnError naming the command."""
         server = self.server
         command = tuple(self._fill(part) for part in server.command)
@@ -444,7 +444,7 @@ async def started(server: Server, launcher: Launcher, variant: str = "") -> Asyn
         stack.push_async_callback(_shielded, supervisor.close)
         live = LiveServer(server, supervisor, port, variant)
         stack.push_async_callback(live._close_exchanges)
-        await live.spawn(launcher)
+        await live.spawn()
         yield live
 
 
