@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import pytest_signalcompat
+from pytest_signalcompat.errors import SpawnError, StartRefused
 from pytest_signalcompat.model import Reach, Stop
 from pytest_signalcompat.supervisor.client import Launcher, Supervisor, native
 
@@ -68,8 +70,8 @@ def kernel_file(pid: int | None, name: str) -> str:
     return Path("/proc", str(pid), name).read_text()
 
 
-async def state(supervisor: Supervisor) -> dict[str, Any]:
-    await supervisor.spawn(program(supervisor, "state"), None, {})
+async def state(supervisor: Supervisor, **options: Any) -> dict[str, Any]:
+    await supervisor.spawn(program(supervisor, "state"), None, {}, **options)
     said_so: dict[str, Any] = json.loads((await said(supervisor, r"\{.*\}\n")).group())
     return said_so
 
@@ -123,6 +125,158 @@ async def test_a_quit_leaves_no_core_dump(place: Launcher, tmp_path: Path) -> No
         assert (await supervisor.exit).status == -signal.SIGQUIT
         await supervisor.gone
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("namespace", [None, pytest.param("pid", marks=pytest.mark.linux)])
+@in_loop
+async def test_the_server_starts_with_the_signals_ignored_and_blocked_that_were_asked_for(
+    place: Launcher, namespace: str | None, request: pytest.FixtureRequest
+) -> None:
+    if namespace is not None:
+        place = request.getfixturevalue("namespaces")
+    async with supervised(place) as supervisor:
+        assert {"ignored", "blocked"} <= set(supervisor.platform.starts)
+        options = {"ignored": ["SIGHUP", "SIGQUIT"], "blocked": ["SIGTERM", "SIGUSR1"], "namespace": namespace}
+        found = await state(supervisor, **options)
+        assert found["ignored"] == sorted((signal.SIGHUP, signal.SIGQUIT))
+        assert found["blocked"] == sorted((signal.SIGTERM, signal.SIGUSR1))
+        command = program(supervisor, "state", "own")
+        beside = json.loads((await (await supervisor.run(command, None, {}, 60.0)).done).output)
+        assert (beside["ignored"], beside["blocked"]) == ([], [])  # as the supervisor is
+
+
+@pytest.mark.parametrize("how", ["ignored", "blocked"])
+@in_loop
+async def test_a_signal_the_server_starts_without_does_not_end_it(place: Launcher, how: str) -> None:
+    async with supervised(place) as supervisor:
+        await supervisor.spawn(("sleep", "300"), None, {}, **{how: ["SIGTERM"]})  # type: ignore[arg-type]
+        await supervisor.deliver(Stop.TERMINATE)
+        await supervisor.deliver(Stop.HANGUP)
+        assert (await supervisor.exit).status == -signal.SIGHUP
+
+
+@in_loop
+async def test_a_start_that_does_not_exist_is_refused_by_name_and_uses_nothing_up(place: Launcher) -> None:
+    async with supervised(place) as supervisor:
+        refused: list[tuple[dict[str, Any], str]] = [
+            ({"ignored": ["SIGFAINT"]}, "ignored: there is no signal 'SIGFAINT'"),
+            ({"ignored": ["SIGKILL"]}, "no process can have SIGKILL ignored"),
+            ({"blocked": ["SIGSTOP"]}, "no process can have SIGSTOP blocked"),
+            ({"namespace": "net"}, "no net-namespace here; there is: ignored, blocked"),
+        ]
+        for options, expected in refused:
+            with pytest.raises(StartRefused, match=expected):
+                await supervisor.spawn(("sleep", "300"), None, {}, **options)
+        assert (await state(supervisor))["ignored"] == []
+
+
+# ---------------------------------------------------------------- PID 1 of a pid namespace
+
+
+@pytest.fixture
+def namespaces() -> Launcher:
+    """A supervisor that can make them: unshare(1) could, too."""
+    control = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
+    done = subprocess.run(control, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        pytest.skip(f"no pid namespaces on this machine: {done.stderr.strip()}")
+    return native()
+
+
+ENDS_ON_INTERRUPT = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+if "handles" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(8))
+{SLEEP}
+"""
+
+
+@pytest.mark.linux
+@in_loop
+async def test_a_server_is_the_first_process_of_its_namespace_and_the_whole_tree(namespaces: Launcher) -> None:
+    async with supervised(namespaces) as supervisor:
+        assert "pid-namespace" in supervisor.platform.starts
+        found = await state(supervisor, namespace="pid")
+        assert (found["pid"], found["session"], found["group"]) == (1, 1, 1)
+        assert f"NSpid:\t{supervisor.pid}\t1\n" in kernel_file(supervisor.pid, "status")
+        assert [process.pid for process in await supervisor.tree()] == [supervisor.pid]
+        await supervisor.kill()
+        assert (await supervisor.exit).status == -signal.SIGKILL
+        await supervisor.gone
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize(
+    ("namespace", "handles", "status"),
+    [(None, False, -signal.SIGTERM), ("pid", False, 7), ("pid", True, 8)],
+    ids=["the control", "no handler", "a handler"],
+)
+@in_loop
+async def test_the_first_process_of_a_namespace_gets_only_signals_that_it_handles(
+    namespaces: Launcher, namespace: str | None, handles: bool, status: int
+) -> None:
+    """And its exit status is its own."""
+    async with supervised(namespaces) as supervisor:
+        command = python(supervisor, "-c", ENDS_ON_INTERRUPT, *["handles"] * handles)
+        await supervisor.spawn(command, None, {}, namespace=namespace)
+        await said(supervisor, "ready")
+        await supervisor.deliver(Stop.TERMINATE)
+        if status == 7:
+            await supervisor.deliver(Stop.INTERRUPT)
+        assert (await supervisor.exit).status == status
+        await supervisor.gone
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("end", ["kill", "end of input", "of the first"])
+@in_loop
+async def test_nothing_is_left_of_a_namespace(namespaces: Launcher, end: str) -> None:
+    token = new_token()
+    async with supervised(namespaces) as supervisor:
+        ends = ["leader=0"] * (end == "of the first")
+        await supervisor.spawn(program(supervisor, "tree", token, "holds=1", *ends), None, {}, namespace="pid")
+        await said(supervisor, "leader pid=1\n")
+        if end == "kill":
+            shown = {process.pid for process in await supervisor.tree()}
+            assert shown == set(carrying(token))
+            assert len(shown) == 3
+            await supervisor.kill()
+        if end != "end of input":
+            await supervisor.gone
+            assert carrying(token) == {}
+    assert_none_left(token)
+
+
+@pytest.mark.linux
+@in_loop
+async def test_what_cannot_be_started_in_a_namespace_is_named(namespaces: Launcher, tmp_path: Path) -> None:
+    async with supervised(namespaces) as supervisor:
+        for command, cwd in (("no-such-program", None), ("sleep", str(tmp_path / "no-such-directory"))):
+            with pytest.raises(SpawnError, match="no-such-") as refusal:
+                await supervisor.spawn((command, "300"), cwd, {}, namespace="pid")
+            assert not isinstance(refusal.value, StartRefused)
+        assert (await state(supervisor, namespace="pid"))["pid"] == 1
+
+
+@pytest.mark.linux
+@in_loop
+async def test_where_the_kernel_refuses_a_namespace_its_reason_is_told(namespaces: Launcher) -> None:
+    """In a user namespace that may have no mount namespaces."""
+    outer = ("unshare", "--user", "--map-root-user", "sh", "-c")
+    without = (*outer, 'echo 0 > /proc/sys/user/max_mnt_namespaces && exec "$@"', "sh")
+    async with supervised(msgspec.structs.replace(namespaces, argv=(*without, *namespaces.argv))) as supervisor:
+        with pytest.raises(StartRefused, match="cannot make a pid-namespace: unshare: No space left on device"):
+            await supervisor.spawn(("sleep", "300"), None, {}, namespace="pid")
+        assert (await state(supervisor))["pid"] == supervisor.pid
+
+
+@in_loop
+async def test_without_a_subreaper_there_are_no_namespaces() -> None:
+    async with supervised(native("session")) as supervisor:
+        assert supervisor.platform.starts == ("ignored", "blocked")
+        with pytest.raises(StartRefused, match="no pid-namespace here"):
+            await supervisor.spawn(("sleep", "300"), None, {}, namespace="pid")
 
 
 # ---------------------------------------------------------------- exit status

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from pytest_signalcompat.errors import SupervisorError
-from pytest_signalcompat.model import Stop
+from pytest_signalcompat.errors import StartRefused, SupervisorError
+from pytest_signalcompat.model import Reach, Stop
 from pytest_signalcompat.supervisor import client
 from pytest_signalcompat.supervisor.client import Launcher, Supervisor, native
 from pytest_signalcompat.supervisor.starting import OUTER, SCRIPT
@@ -149,6 +150,37 @@ async def test_a_stop_request_windows_lacks_is_refused_naming_what_exists(place:
         await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
         with pytest.raises(SupervisorError, match=f"no console event for '{stop}'; it has terminate, interrupt"):
             await supervisor.deliver(stop)
+
+
+@pytest.mark.parametrize("reach", [Reach.LEADER, Reach.GROUP, Reach.CONSOLE])
+@in_loop
+async def test_whoever_is_meant_the_whole_console_is_reached(place: Launcher, reach: Reach) -> None:
+    async with supervised(place) as supervisor:
+        await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
+        await said(supervisor, "ready")
+        assert (await supervisor.deliver(Stop.TERMINATE, reach)).reach is Reach.CONSOLE
+
+
+# ---------------------------------------------------------------- starts
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"ignored": ["SIGINT"]}, r"no signals that could be ignored: \['SIGINT'\]"),
+        ({"blocked": ["SIGTERM"]}, r"no signals that could be blocked: \['SIGTERM'\]"),
+        ({"namespace": "pid"}, "no pid namespaces"),
+    ],
+)
+@in_loop
+async def test_what_windows_cannot_start_a_server_with_is_refused_by_name(
+    place: Launcher, options: dict[str, Any], expected: str
+) -> None:
+    async with supervised(place) as supervisor:
+        assert supervisor.platform.starts == ()
+        with pytest.raises(StartRefused, match=expected):
+            await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {}, **options)
+        await supervisor.spawn(python(supervisor, "-c", SLEEP), None, {})
 
 
 # ---------------------------------------------------------------- exit status
