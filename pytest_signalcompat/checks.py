@@ -7,10 +7,12 @@ run on: what may differ is in `Observation.platform`.
 from __future__ import annotations
 
 from . import facts
-from .model import Exchange, Failure, Observation, Server
+from .model import Failure, Observation, Server
 from .output import count, exceptions
 from .scenario import Check, check
 from .statuses import SIGKILL, accepted, described
+
+CLOCK_SLACK = 0.1  # seconds between an answer that was read and an exit that was seen
 
 FIX_ADD_SIGNAL_HANDLER = (
     "no Windows event loop has add_signal_handler: where it raises NotImplementedError use signal.signal for"
@@ -19,6 +21,9 @@ FIX_ADD_SIGNAL_HANDLER = (
 FIX_MISSING_SIGNAL = "Windows has no SIGQUIT, SIGHUP, SIGUSR1 …: look signals up with getattr(signal, name, None)"
 FIX_SLOW = "routes.slow must take as long as its {seconds} say"
 FIX_FRAMING = "let the route answer with a Content-Length or with chunked transfer coding"
+FIX_MARK = "declare marks.stopped: a regex for a line that each serving process writes at the end of its shutdown"
+FIX_QUIET = "let it log the marks to its output (level info, no log file), or declare marks that it does print"
+FIX_BREAK = "handle SIGBREAK as SIGTERM: it is what CTRL_BREAK becomes, and without a handler the process dies at once"
 FIX_HANDLER = "handle the stop request: stop accepting, finish what is in flight, then exit with status 0"
 
 
@@ -80,17 +85,12 @@ def exits_within(limit: float | None = None) -> Check:
         if exit is not None:
             found = f"exited {exit.at - asked.at:.2f} s after {asked.what}"
         else:
-            pending = [exchange.role for exchange in facts.in_flight(seen) if _unanswered(exchange, seen)]
+            pending = [x.role for x in facts.in_flight(seen) if x.ended is None or facts.cut_by_us(x, seen)]
             found = f"still running {server.grace:g} s after {asked.what}"
             found += f", with open: {', '.join(pending)}" if pending else ""
         return Failure(expected=f"exit within {allowed:g} s", actual=found, fix=FIX_HANDLER, timing=True)
 
     return exits_in_time
-
-
-def _unanswered(exchange: Exchange, seen: Observation) -> bool:
-    """Until the end, or until the kill that was the harness's."""
-    return exchange.ended is None or (seen.killed is not None and exchange.ended >= seen.killed)
 
 
 @check("ends-by-itself")
@@ -116,28 +116,78 @@ def accepted_status(server: Server, seen: Observation) -> Failure | None:
 
 @check("evidence")
 def has_evidence(server: Server, seen: Observation) -> Failure | None:
-    """That the shutdown ran by design: its declared marker, or the complete response of a request in flight."""
-    asked, exit = facts.delivery(seen), facts.exit_of_its_own(seen)
-    mark = server.marks.stopped
-    answered = any(facts.succeeded(exchange) for exchange in facts.in_flight(seen))
-    if answered or count(mark, seen.own_output, since=asked.at):
+    """That the shutdown ran by design: the stop mark of every serving process, or, of a single one, the complete
+    response of a request in flight; in time."""
+    asked, until = facts.delivery(seen), facts.evidence_until(seen)
+    marks = facts.stop_marks(server, seen)
+    if server.workers > 1:
+        return _evidence_of_workers(server, seen)
+    answered = [x for x in facts.in_flight(seen) if facts.succeeded(x) and x.ended is not None]
+    if marks or any(x.ended <= until + CLOCK_SLACK for x in answered if x.ended is not None):
         return None
-    status = described(seen.platform.family, exit.status)
-    took = f"exit status {status} {exit.at - asked.at:.2f} s after {asked.what}"
-    if mark is None:
+    if server.marks.stopped is None:
         return Failure(
             expected="a sign that the shutdown code ran",
-            actual=f"{took}, and nothing that tells a graceful end from a lucky one",
-            fix="declare marks.stopped: a regex for a line the server writes at the end of its shutdown",
+            actual=f"{_end(seen)}, and nothing that tells a graceful end from a lucky one",
+            fix=FIX_BREAK if facts.ended_by_default(seen) else FIX_MARK,
+            unproven=not facts.ended_by_default(seen),
+        )
+    late = count(server.marks.stopped, seen.own_output, since=asked.at) > 0
+    quiet, lost = _is_quiet(server, seen), facts.output_lost(seen)
+    where = ", its mark only after that" if late else ", without it"
+    where += " in what could be kept of the output" if lost else ""
+    where += ", nor was the start mark seen: its log is quiet or goes elsewhere" if quiet else ""
+    return Failure(
+        expected=f"a line like '{server.marks.stopped}' after the stop request and before the exit",
+        actual=_end(seen) + where,
+        fix=FIX_QUIET if quiet else FIX_BREAK if facts.ended_by_default(seen) else FIX_HANDLER,
+        unproven=not late and (lost or quiet),
+    )
+
+
+def _evidence_of_workers(server: Server, seen: Observation) -> Failure | None:
+    """From each of them: a response shows what one of them did, and nobody knows which."""
+    stopped = server.marks.stopped
+    if stopped is None:
+        return Failure(
+            expected=f"a sign from each of {server.workers} workers that its shutdown code ran",
+            actual="none is declared, and the leader does not tell a worker that stopped from one that was killed",
+            fix=FIX_MARK,
             unproven=True,
         )
-    lost = facts.output_lost(seen)
+    number = facts.writers(facts.stop_marks(server, seen), server, seen)
+    if number >= server.workers:
+        return None
+    quiet, lost = _is_quiet(server, seen), facts.output_lost(seen)
+    up = _workers_up(server, seen)
+    found = f"{number} line{'' if number == 1 else 's'} to say that a worker stopped, of {server.workers}"
+    found += f", of which {up} had started" if up < server.workers and not quiet else ""
+    found += "; nor was a start mark seen: its log is quiet or goes elsewhere" if quiet else ""
     return Failure(
-        expected=f"a line like '{mark}' after the stop request",
-        actual=f"{took}, without it{' in what could be kept of the output' if lost else ''}",
-        fix=FIX_HANDLER,
-        unproven=lost,
+        expected=f"{server.workers} lines like '{stopped}', one from each worker, before the leader's exit",
+        actual=found,
+        fix=FIX_QUIET if quiet else "let the leader ask each worker to stop and wait until it has",
+        unproven=lost or quiet or number >= up,
     )
+
+
+def _workers_up(server: Server, seen: Observation) -> int:
+    """How many had started: one that is not up yet, or starts on demand, is not one that was lost."""
+    if server.marks.started is not None:
+        return facts.writers(facts.start_marks(server, seen), server, seen)
+    return min(server.workers, len(seen.processes))
+
+
+def _is_quiet(server: Server, seen: Observation) -> bool:
+    """Whether the start mark was not seen either: then the absence of a stop mark means nothing."""
+    return server.marks.started is not None and not facts.start_marks(server, seen)
+
+
+def _end(seen: Observation) -> str:
+    asked, exit = facts.delivery(seen), facts.exit_of_its_own(seen)
+    status = described(seen.platform.family, exit.status)
+    by_default = ": ended by the default action, no handler for SIGBREAK ran" if facts.ended_by_default(seen) else ""
+    return f"exit status {status} {exit.at - asked.at:.2f} s after {asked.what}{by_default}"
 
 
 @check("ended-by-design")

@@ -6,9 +6,10 @@ import re
 
 from . import statuses
 from .errors import Unseen
-from .model import Delivery, Exchange, Exit, Observation, Role, Server
+from .model import Delivery, Exchange, Exit, Observation, Reach, Role, Server, Stop
 from .output import marked
 
+LATEST = 1.0  # seconds from the leader's exit in which a group or console may still give evidence
 GONE_WITHIN = 1.0  # seconds from the leader's exit to an empty tree and a refused port
 
 
@@ -68,6 +69,11 @@ def in_flight(seen: Observation) -> list[Exchange]:
     return [exchange for exchange in seen.exchanges if was_in_flight(exchange, seen)]
 
 
+def cut_by_us(exchange: Exchange, seen: Observation) -> bool:
+    """Whether it ended, if at all, only when the supervisor ended the server."""
+    return seen.killed is not None and (exchange.ended is None or exchange.ended >= seen.killed)
+
+
 def is_good(exchange: Exchange) -> bool:
     return exchange.end == "complete" and exchange.status is not None and 200 <= exchange.status < 300
 
@@ -79,6 +85,8 @@ def succeeded(exchange: Exchange) -> bool:
 
 def outcome_of(exchange: Exchange, seen: Observation) -> str:
     """What became of an exchange, in words, with the time since the stop request."""
+    if cut_by_us(exchange, seen):
+        return "unanswered when the harness ended the server"
     words = {
         "complete": f"complete, status {exchange.status}",
         "truncated": f"cut after {exchange.received} bytes of its response",
@@ -109,7 +117,14 @@ def left_behind(seen: Observation) -> list[str]:
 
 def status_is_accepted(server: Server, seen: Observation) -> bool:
     asked, exit = delivery(seen), exit_of_its_own(seen)
-    return exit.status in statuses.accepted(server, seen.platform.family, asked.stop)
+    return statuses.is_accepted(server, seen.platform.family, asked.stop, exit.status)
+
+
+def ended_by_default(seen: Observation) -> bool:
+    """Whether nothing but Windows' default handler of CTRL_BREAK ended it. After CTRL_C the same code may be Python's,
+    of a KeyboardInterrupt that nobody caught, with all clean-up done before."""
+    asked, exit = delivery(seen), exit_of_its_own(seen)
+    return seen.platform.family == "windows" and asked.stop is Stop.TERMINATE and exit.status == statuses.CONTROL_C_EXIT
 
 
 def output_lost(seen: Observation) -> bool:
@@ -117,14 +132,47 @@ def output_lost(seen: Observation) -> bool:
     return seen.dropped_until is not None and seen.dropped_until >= delivery(seen).at
 
 
-def marks_after_stop(mark: str, seen: Observation) -> list[list[str]]:
-    """A mark as it was written after the stop request, by line."""
-    return marked(mark, seen.own_output, since=delivery(seen).at)
+# ---------------------------------------------------------------- marks of serving processes
 
 
-def writers(lines: list[list[str]], seen: Observation) -> int:
-    """How many processes wrote these marks: told apart by their pids where the mark has one, since two log handlers
-    write a line twice; else one a line."""
+def start_marks(server: Server, seen: Observation) -> list[str]:
+    """The lines with a start mark, whenever they came."""
+    return marked(server.marks.started, seen.own_output)
+
+
+def stop_marks(server: Server, seen: Observation) -> list[str]:
+    """The lines with a stop mark that came after the stop request, in time to be evidence."""
+    until = evidence_until(seen)
+    return marked(server.marks.stopped, (line for line in seen.own_output if line.at <= until), delivery(seen).at)
+
+
+def evidence_until(seen: Observation) -> float:
+    """Where the leader alone was asked, evidence ends with its exit: as PID 1 of a container it would take all others
+    with it. Where a group or a console was asked, with the end of the tree, at most LATEST after."""
+    exit = exit_of_its_own(seen).at
+    if delivery(seen).reach in (Reach.LEADER, Reach.COMMAND):
+        return exit
+    return min(seen.gone, exit + LATEST) if seen.gone is not None else exit + LATEST
+
+
+def writers(lines: list[str], server: Server, seen: Observation) -> int:
+    """How many serving processes wrote these lines: told apart by their pids where a line has one, since two log
+    handlers write it twice; else one a line. With several workers, who only leads does not count."""
+    leading = leaders(seen) if server.workers > 1 else set[int]()
     pids = {str(process.pid) for process in seen.processes}
-    named = [pids.intersection(re.findall(r"\d+", " ".join(marks))) for marks in lines]
-    return len(set().union(*named)) + sum(1 for found in named if not found)
+    named = [pids.intersection(re.findall(r"\d+", line)) for line in lines]
+    return len(set().union(*named) - {str(pid) for pid in leading}) + sum(1 for found in named if not found)
+
+
+def leaders(seen: Observation) -> set[int]:
+    """Of several workers: the leader, and below it, through wrappers with one child each, the process that has them."""
+    found = set[int]()
+    children: dict[int | None, list[int]] = {}
+    for process in seen.processes:
+        children.setdefault(process.parent, []).append(process.pid)
+    pid = seen.processes[0].pid if seen.processes else None
+    while pid is not None:
+        found.add(pid)
+        below = children.get(pid, [])
+        pid = below[0] if len(below) == 1 else None
+    return found

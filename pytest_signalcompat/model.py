@@ -154,8 +154,11 @@ class Platform(Record):
 
 
 class Process(Record):
+    """A process of a server's tree. Windows: the parent may have ended."""
+
     pid: int
     name: str
+    parent: int | None = None
 
 
 class Delivery(Record):
@@ -280,6 +283,7 @@ class Attempt(Record):
 
     starts: tuple[Observation, ...]
     seconds: float = 0.0
+    busy: float = 0.0  # the share of that time in which something on the machine waited for a CPU
 
 
 class Result(Record):

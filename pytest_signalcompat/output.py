@@ -62,15 +62,13 @@ def clean(line: bytes) -> str:
     return ANSI.sub("", text.rstrip("\r"))
 
 
-def marked(mark: str | None, lines: Iterable[Line], since: float | None = None) -> list[list[str]]:
-    """The mark as it was written, by line, from a moment on. A line may hold those of several processes: `print` with
+def marked(mark: str | None, lines: Iterable[Line], since: float | None = None) -> list[str]:
+    """The lines that have the mark, from a moment on. A line may hold those of several processes: `print` with
     unbuffered output writes the end of a line by itself."""
     if mark is None:
         return []
     pattern = re.compile(mark)
-    recent = (line.text for line in lines if since is None or line.at >= since)
-    found = ([match.group() for match in pattern.finditer(text)] for text in recent)
-    return [marks for marks in found if marks]
+    return [line.text for line in lines if (since is None or line.at >= since) and pattern.search(line.text)]
 
 
 def count(mark: str | None, lines: Iterable[Line], since: float | None = None) -> int:

@@ -94,11 +94,12 @@ class SignalServer:
 
         return InFlight(self, self._call(begin()))
 
-    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: Reach | str = Reach.LEADER) -> None:
+    def stop(self, stop: Stop | str = Stop.TERMINATE, reach: Reach | str | None = None) -> None:
         """Asks the server to stop the way its platform asks; returns at once. POSIX: SIGTERM, SIGINT, SIGQUIT or SIGHUP
         to the leader or its group; Windows: CTRL_BREAK_EVENT or CTRL_C_EVENT to its console."""
         asked = _one_of("stop", tuple(Stop), stop)
-        self._call(self._live.stop(asked, _one_of("reach", (Reach.LEADER, Reach.GROUP), reach)))
+        whom = None if reach is None else _one_of("reach", (Reach.LEADER, Reach.GROUP), reach)
+        self._call(self._live.stop(asked, whom))
 
     def wait(self) -> Observation:
         """Until the server has exited, or its grace period is over; then ends what is left and says what was seen.

@@ -61,4 +61,5 @@ def _ending(server: Server, seen: Observation) -> Ending:
         return Ending.CRASH
     if facts.left_behind(seen):
         return Ending.LEAK
-    return Ending.CLEAN if facts.status_is_accepted(server, seen) else Ending.CRASH
+    accepted = facts.status_is_accepted(server, seen) and not facts.ended_by_default(seen)
+    return Ending.CLEAN if accepted else Ending.CRASH

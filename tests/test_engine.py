@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pytest_signalcompat import checks
+from pytest_signalcompat.busy import BUSY, Meter
 from pytest_signalcompat.engine import Engine, _only_late
 from pytest_signalcompat.live.stage import Stage
 from pytest_signalcompat.model import (
@@ -27,6 +31,7 @@ from pytest_signalcompat.reporters.terminal import explain
 from pytest_signalcompat.scenario import Check, Scenario, check
 from pytest_signalcompat.scenarios import CATALOGUE
 from pytest_signalcompat.scenarios.idle import SC201
+from pytest_signalcompat.supervisor.client import Launcher
 
 PROVEN = Failure(check="a", expected="b", actual="c")
 LATE = Failure(check="a", expected="b", actual="c", timing=True)
@@ -71,52 +76,113 @@ def scenario(act: Callable[[Stage], object], *judged: Check, code: str = "X1") -
 # ---------------------------------------------------------------- attempts
 
 
-def test_a_hang_is_tried_twice_and_then_believed_of_that_server(
-    engine: Engine, describe: Callable[..., Server]
-) -> None:
+class Measured(Meter):
+    """A machine that is always, or never, busy."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._share = share
+
+    def share(self, since: tuple[float, float]) -> float:
+        return self._share
+
+
+@pytest.fixture
+def busy(launcher: Launcher) -> Iterator[Engine]:
+    """An engine on a machine that is busy."""
+    engine = Engine(launcher, meter=Measured(1.0))
+    yield engine
+    engine.close()
+
+
+def test_the_meter_measures() -> None:
+    """Something waits all the time where more loops run than there are CPUs."""
+
+    async def measure(meter: Meter) -> float:
+        running = asyncio.create_task(meter.run())
+        begun = meter.now()
+        await asyncio.sleep(1.0)
+        running.cancel()
+        return meter.share(begun)
+
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        assert asyncio.run(measure(Meter())) > BUSY
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def test_late_on_an_idle_machine_is_late(launcher: Launcher, describe: Callable[..., Server]) -> None:
+    engine = Engine(launcher, meter=Measured(BUSY / 2))
+    try:
+        result = engine.submit(describe("ignores_terminate", grace=1.0, drain=None), SC201).result()
+    finally:
+        engine.close()
+    assert (len(result.attempts), result.outcome) == (1, Outcome.FAIL)
+    assert result.attempts[0].busy == BUSY / 2
+
+
+def test_a_hang_is_tried_twice_and_then_believed_of_that_server(busy: Engine, describe: Callable[..., Server]) -> None:
     """In one session: the first scenario it hangs in runs twice, the others once."""
-    hangs = describe("ignores_terminate", name=f"hangs-{id(engine)}", grace=1.0, drain=None)
-    first = engine.submit(hangs, SC201).result()
+    hangs = describe("ignores_terminate", name="hangs", grace=1.0, drain=None)
+    first = busy.submit(hangs, SC201).result()
     assert [len(first.attempts), first.outcome, first.ending] == [2, Outcome.FAIL, Ending.TIMEOUT]
-    second = engine.submit(hangs, SC201).result()
+    second = busy.submit(hangs, SC201).result()
     assert [len(second.attempts), second.outcome, second.ending] == [1, Outcome.FAIL, Ending.TIMEOUT]
-    another = describe("ignores_terminate", name=f"another-{id(engine)}", grace=1.0, drain=None)
-    assert len(engine.submit(another, SC201).result().attempts) == 2
+    another = describe("ignores_terminate", name="another", grace=1.0, drain=None)
+    assert len(busy.submit(another, SC201).result().attempts) == 2
 
 
-def test_no_retry_where_none_is_wanted(engine: Engine, describe: Callable[..., Server]) -> None:
-    hangs = describe("ignores_terminate", name=f"once-{id(engine)}", grace=1.0, drain=None)
-    assert len(engine.submit(hangs, SC201, retry=False).result().attempts) == 1
+def test_no_retry_where_none_is_wanted(busy: Engine, describe: Callable[..., Server]) -> None:
+    hangs = describe("ignores_terminate", grace=1.0, drain=None)
+    assert len(busy.submit(hangs, SC201, retry=False).result().attempts) == 1
 
 
-def test_both_attempts_are_in_the_result(engine: Engine, describe: Callable[..., Server], tmp_path: Path) -> None:
-    """A server that is late once: the second attempt counts, the first can be looked at."""
-    count = tmp_path / "count"
+def once(tmp_path: Path, seconds: float) -> Server:
+    """A server that takes that long to stop, the first time only."""
     code = (
         "import pathlib, signal, sys, time\n"
-        f"count = pathlib.Path({str(count)!r})\n"
+        f"count = pathlib.Path({str(tmp_path / 'count')!r})\n"
         "late = not count.exists()\n"
         "count.write_text('x')\n"
         "def stop(*_):\n"
-        "    time.sleep(2.5 if late else 0)\n"
+        f"    time.sleep({seconds} if late else 0)\n"
         "    print('stopped', flush=True)\n"
         "    sys.exit(0)\n"
         "signal.signal(getattr(signal, 'SIGBREAK', signal.SIGTERM), stop)\n"
         "print('started', flush=True)\n"
         "while True: time.sleep(0.05)\n"
     )
-    server = Server(
-        name=f"late-once-{id(engine)}",
-        command=("{python}", "-c", code),
-        ready=Ready(log="^started"),
-        marks=Marks(started="^started", stopped="^stopped"),
-        grace=1.0,
+    marks = Marks(started="^started", stopped="^stopped")
+    return Server(name="once", command=("{python}", "-c", code), ready=Ready(log="^started"), marks=marks, grace=3.0)
+
+
+def test_late_once_on_a_busy_machine_passes_and_both_attempts_are_in_the_result(busy: Engine, tmp_path: Path) -> None:
+    """Late by a requirement's own limit, but ended within its grace."""
+    quick = Scenario(
+        code="X2",
+        slug="quick",
+        level=Level.MUST,
+        requirement="it stops within 1 s",
+        act=SC201.act,
+        checks=(checks.became_ready, checks.exits_within(1.0)),
     )
-    result = engine.submit(server, SC201).result()
+    result = busy.submit(once(tmp_path, seconds=1.5), quick).result()
     assert result.outcome is Outcome.PASS, explain(result)
     first, second = (attempt.starts[0] for attempt in result.attempts)
-    assert first.killed is not None
-    assert second.killed is None
+    assert first.delivered is not None
+    assert first.exit is not None
+    assert first.exit.at - first.delivered.at > 1.0
+    assert second.exit is not None
+
+
+def test_a_server_that_hangs_in_every_second_stop_never_passes(busy: Engine, tmp_path: Path) -> None:
+    result = busy.submit(once(tmp_path, seconds=30.0), SC201).result()
+    assert (result.outcome, len(result.attempts)) == (Outcome.UNPROVEN, 2)
+    assert result.attempts[0].starts[0].killed is not None
+    assert "the first attempt was still running" in result.failures[0].actual
 
 
 # ---------------------------------------------------------------- the stage

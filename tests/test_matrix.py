@@ -141,7 +141,7 @@ PUBLISHED = {  # of signalcompat-report/2, as it was first published: nothing is
         *("reason", "attempts", "seconds"),
     ),
     "Failure": ("expected", "actual", "fix", "check", "unproven", "missing", "timing"),
-    "Attempt": ("starts", "seconds"),
+    "Attempt": ("starts", "seconds", "busy"),
     "Observation": (
         *("platform", "spawned", "workers", "ready", "ready_detail", "deliveries", "exchanges", "processes", "output"),
         *("dropped", "dropped_until", "exit", "gone", "survivors", "port", "killed", "notes"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import suppress
 
 from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
@@ -17,7 +16,14 @@ from .readiness import Heard, Readiness
 from .waiting import first
 
 SETTLE = 0.3  # seconds from ready to the first stop: a server may listen before its handlers are installed
+FIRST_MARK_LIMIT = 1.0  # seconds from ready to the first start mark
 MARKS_LIMIT = 10.0  # seconds for the remaining workers' start marks once the first is ready
+
+
+def usual_reach(stop: Stop) -> Reach:
+    """Whom a request reaches where nothing else is asked for: a terminal's Ctrl-C goes to its foreground group (termios(3),
+    ISIG), a process manager's SIGTERM to the process that it started."""
+    return Reach.GROUP if stop is Stop.INTERRUPT else Reach.LEADER
 
 
 class LiveServer:
@@ -89,12 +95,22 @@ class LiveServer:
             self._ready_detail = f"not ready within {limit:g} s ({self._readiness.detail})"
         if self._ready is None:
             raise NotReady(self._ready_detail)
-        if self.server.marks.started is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(MARKS_LIMIT):
-                    marks = self._heard.until(self.server.marks.started, self.server.workers)
-                    await first(marks, asyncio.shield(self._supervisor.exit))
+        await self._see_start_marks()
         await self.pause(settle)
+
+    async def _see_start_marks(self) -> None:
+        """A server whose log is quiet shows none and is not waited for; one that shows some will show them all."""
+        mark, workers = self.server.marks.started, self.server.workers
+        if mark is not None and await self._see_marks(mark, 1, FIRST_MARK_LIMIT) and workers > 1:
+            await self._see_marks(mark, workers, MARKS_LIMIT)
+
+    async def _see_marks(self, mark: str, number: int, limit: float) -> bool:
+        """Until that many lines have it, or the limit (seconds) is over, or the server has exited."""
+        seen = asyncio.ensure_future(self._heard.until(mark, number))
+        await first(asyncio.wait((seen,)), asyncio.shield(self._supervisor.exit), limit=limit)
+        found = seen.done()
+        seen.cancel()
+        return found
 
     async def _become_ready(self) -> None:
         await self._readiness.reached()
@@ -115,8 +131,11 @@ class LiveServer:
 
     # ------------------------------------------------------------ stopping
 
-    async def stop(self, stop: Stop = Stop.TERMINATE, reach: Reach = Reach.LEADER) -> None:
+    async def stop(self, stop: Stop = Stop.TERMINATE, reach: Reach | None = None) -> None:
         """Delivers a stop request, or starts the declared command in its place. A server that is gone gets none.
+
+        By default INTERRUPT reaches the whole group, as Ctrl-C in a terminal does, and every other request the leader.
+        On Windows each reaches everybody on the console.
 
         Raises SpawnError where the command cannot be started.
         """
@@ -125,7 +144,8 @@ class LiveServer:
         command = self.server.stops.get(stop)
         try:
             if command is None:
-                self._deliveries.append(self._since_spawn(await self._supervisor.deliver(stop, reach)))
+                delivery = await self._supervisor.deliver(stop, reach or usual_reach(stop))
+                self._deliveries.append(self._since_spawn(delivery))
             else:
                 await self._start_command(stop, command)
         except SupervisorError as problem:

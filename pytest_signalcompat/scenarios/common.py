@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ..live.server import LiveServer
 from ..live.stage import Stage
 from ..live.wire import Running
-from ..model import IN_FLIGHT, Role, Server, Stop
+from ..model import IN_FLIGHT, Reach, Role, Server, Stop
 from ..placeholders import templated
 from ..scenario import Act, Case, Need
 
@@ -30,12 +30,12 @@ WORKERS = Need(
 )
 
 
-def idle(stop: Stop) -> Act:
+def idle(stop: Stop, reach: Reach | None = None) -> Act:
     """Ask a server that has nothing to do."""
 
     async def act(stage: Stage) -> None:
         live = await stage.ready()
-        await live.stop(stop)
+        await live.stop(stop, reach)
         await live.ended()
 
     return act

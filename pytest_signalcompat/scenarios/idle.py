@@ -5,8 +5,9 @@ from __future__ import annotations
 from .. import checks, facts
 from ..errors import Unsupported
 from ..live.stage import Stage
-from ..model import KEEP_ALIVE, Failure, Level, Observation, Server, Stop
+from ..model import KEEP_ALIVE, Failure, Level, Observation, Reach, Server, Stop
 from ..scenario import Scenario, check
+from ..statuses import described, is_crash
 from .common import idle
 
 KEEPALIVE_LIMIT = 5.0  # seconds; an idle connection is no reason to stay
@@ -33,6 +34,20 @@ def idle_was_open(server: Server, seen: Observation) -> Failure | None:
         expected="a keep-alive connection open when the stop request is delivered",
         actual=f"the server closed it {asked - closed:.2f} s before",
         unproven=True,
+    )
+
+
+@check("no-crash")
+def no_crash(server: Server, seen: Observation) -> Failure | None:
+    """Whatever the server makes of it, it is not to crash: Go's default is to dump its stacks and exit with 2."""
+    asked, exit = facts.delivery(seen), facts.exit_of_its_own(seen)
+    family = seen.platform.family
+    if facts.status_is_accepted(server, seen) or not is_crash(family, asked.stop, exit.status):
+        return None
+    return Failure(
+        expected=f"exit status 0, or death by {asked.what}",
+        actual=f"exit status {described(family, exit.status)}",
+        fix=f"handle {asked.what}: shut down, or leave it at its default",
     )
 
 
@@ -66,7 +81,7 @@ SC203 = Scenario(
         checks.became_ready,
         checks.was_asked,
         checks.exits_within(),
-        checks.ends_by_itself,
+        no_crash,
         checks.nothing_left,
     ),
     stops=(Stop.QUIT,),
@@ -80,4 +95,15 @@ SC204 = Scenario(
     act=keepalive_idle,
     checks=(*checks.gone(KEEPALIVE_LIMIT), idle_was_open),
     stops=(Stop.TERMINATE,),
+)
+
+SC207 = Scenario(
+    code="SC207",
+    slug="interrupt-leader-only",
+    level=Level.SHOULD,
+    requirement="interrupted alone, without the other processes of its group, the leader stops them all in time",
+    act=idle(Stop.INTERRUPT, Reach.LEADER),
+    checks=(checks.became_ready, checks.was_asked, checks.exits_within(), no_crash, checks.nothing_left),
+    stops=(Stop.INTERRUPT,),
+    only="posix",
 )

@@ -51,6 +51,15 @@ def request_completed(server: Server, seen: Observation) -> Failure | None:
             fix=checks.FIX_SLOW,
             unproven=True,
         )
+    if facts.cut_by_us(request, seen):
+        return Failure(expected="a complete 2xx response", actual=found, unproven=True)
+    if request.end == "complete" and request.status is not None and 300 <= request.status < 500:
+        return Failure(
+            expected="a complete 2xx response",
+            actual=f"{request.method} {request.path}: {found}",
+            fix="the declared route, its body or its headers are not what the server expects",
+            unproven=True,
+        )
     if not facts.is_good(request):
         return Failure(
             expected="a complete 2xx response",

@@ -15,7 +15,7 @@ CLEANER = "resource_tracker import main"  # in its command line: Lib/multiproces
 COMMAND_VARIABLE = "SIGNALCOMPAT_COMMAND"  # in a stop command's environment, its value a token of this supervisor
 NOBODY = -1  # in place of a pid
 
-Member = tuple[int, str]  # pid, command line
+Member = tuple[int, int, str]  # pid, the parent's, command line
 Commands = Collection[int]  # the pids, and so the sessions, of the stop commands that run
 
 

@@ -17,6 +17,7 @@ MARKER = 0x53434B4C  # exit code of a process that this supervisor ended
 
 JOB_BASIC_PROCESS_ID_LIST, JOB_COMPLETION_PORT, JOB_EXTENDED_LIMITS = 3, 7, 9
 KILL_ON_JOB_CLOSE = 0x2000
+SNAPSHOT_PROCESSES = 0x2
 PROCESS_TERMINATE, PROCESS_QUERY_INFORMATION = 0x0001, 0x0400
 
 Handle = wintypes.HANDLE
@@ -38,6 +39,22 @@ class PortAssociation(ctypes.Structure):
     _fields_ = [("key", ctypes.c_void_p), ("port", Handle)]
 
 
+class ProcessEntry(ctypes.Structure):
+    """PROCESSENTRY32W; of its fields only the two ids matter here."""
+
+    _fields_ = [
+        ("size", wintypes.DWORD),
+        ("_usage", wintypes.DWORD),
+        ("pid", wintypes.DWORD),
+        ("_heap", ctypes.c_size_t),
+        ("_numbers", wintypes.DWORD * 2),
+        ("parent", wintypes.DWORD),
+        ("_priority", wintypes.LONG),
+        ("_flags", wintypes.DWORD),
+        ("_name", wintypes.WCHAR * 260),
+    ]
+
+
 def declare(name: str, result: Any, *arguments: Any) -> None:
     function = getattr(k32, name)
     function.restype, function.argtypes = result, arguments
@@ -55,6 +72,9 @@ declare("TerminateProcess", wintypes.BOOL, Handle, wintypes.UINT)
 declare("CloseHandle", wintypes.BOOL, Handle)
 declare("CreateIoCompletionPort", Handle, Handle, Handle, ctypes.c_void_p, wintypes.DWORD)
 declare("GetQueuedCompletionStatus", wintypes.BOOL, Handle, Pointer, Pointer, Pointer, wintypes.DWORD)
+declare("CreateToolhelp32Snapshot", Handle, wintypes.DWORD, wintypes.DWORD)
+declare("Process32FirstW", wintypes.BOOL, Handle, Pointer)
+declare("Process32NextW", wintypes.BOOL, Handle, Pointer)
 declare("QueryFullProcessImageNameW", wintypes.BOOL, Handle, wintypes.DWORD, wintypes.LPWSTR, ctypes.c_void_p)
 
 
@@ -62,6 +82,19 @@ def checked(result: Any) -> Any:
     if not result:
         raise ctypes.WinError(ctypes.get_last_error())
     return result
+
+
+def parents() -> dict[int, int]:
+    """The id of each process's parent, which may have ended, and its number have been given to another."""
+    found = {}
+    snapshot = k32.CreateToolhelp32Snapshot(SNAPSHOT_PROCESSES, 0)
+    entry = ProcessEntry(size=ctypes.sizeof(ProcessEntry))
+    more = k32.Process32FirstW(snapshot, ctypes.byref(entry))
+    while more:
+        found[entry.pid] = entry.parent
+        more = k32.Process32NextW(snapshot, ctypes.byref(entry))
+    k32.CloseHandle(snapshot)
+    return found
 
 
 class Job:

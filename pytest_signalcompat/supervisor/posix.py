@@ -203,7 +203,8 @@ class Supervisor:
     def _tree(self) -> list[dict[str, Any]]:
         if self._leader == NOBODY:
             return []
-        return [{"pid": pid, "name": name} for pid, name in self._containment.members(self._leader, self._commands)]
+        members = self._containment.members(self._leader, self._commands)
+        return [{"pid": pid, "parent": parent, "name": name} for pid, parent, name in members]
 
     def _reap(self) -> bool:
         """Waits for every child that has ended, and tells of the leader and of the last of the tree.
@@ -234,6 +235,8 @@ class Supervisor:
             some, code = True, os.waitstatus_to_exitcode(status)
             if pid == self._leader and not self._exited:
                 self._exited = True
+                if self._pipe is not None:
+                    self._pipe.drain()  # what can be read when an exit is seen was written before it
                 self._channel.send({"event": "exit", "at": time.perf_counter_ns(), "status": code})
             elif pid in self._commands:
                 self._finish(self._commands[pid], code)
@@ -260,7 +263,7 @@ class Supervisor:
             spared = None if leaving else self._commands
             self._containment.kill(self._leader, spared, sparing=passed < CLEANER_LIMIT)
             if self._pipe is not None and not self._gone:
-                self._pipe.drain(once=True)  # a cleaner may have to warn
+                self._pipe.drain(pieces=1)  # a cleaner may have to warn
             time.sleep(0.001)  # death by SIGKILL is not at once; the next round sees it
         return {"at": at}
 

@@ -6,7 +6,7 @@ The client asks (`id` is echoed in the answer, which has `ok` or `error`):
    "ignored": [SIGNAL, …], "blocked": [SIGNAL, …], "namespace": "pid"|null}    ok: {"pid": N, "at": NS}
   {"id": 3, "do": "deliver", "stop": "terminate", "reach": "leader"}     ok: {"what": "SIGTERM", "reach": S, "at": NS}
   {"id": 4, "do": "run", "argv": [...], "cwd": S|null, "env": {...}, "timeout": SECONDS}     ok: {"at": NS}
-  {"id": 5, "do": "tree"}                            ok: [{"pid": N, "name": S}, …] without supervisor and stop commands
+  {"id": 5, "do": "tree"}     ok: [{"pid": N, "parent": N|null, "name": S}, …] without supervisor and stop commands
   {"id": 6, "do": "output"}                  ok: {"dropped": BYTES, "until": NS|null, "chunks": [[NS, TEXT], …]}
   {"id": 7, "do": "kill"}                    ok: {"at": NS}; stop commands go on
 The supervisor tells, unasked:

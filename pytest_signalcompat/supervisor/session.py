@@ -38,7 +38,7 @@ class Session:
         found = []
         for process in self._processes(leader, commands):
             with contextlib.suppress(self._psutil.Error, OSError):
-                found.append((process.pid, self._command_line(process)[:300]))
+                found.append((process.pid, process.ppid(), self._command_line(process)[:300]))
         return found
 
     def empty(self, leader: int, commands: Commands | None, no_children: bool) -> bool:

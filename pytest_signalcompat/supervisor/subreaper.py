@@ -39,12 +39,12 @@ class Subreaper:
 
     def members(self, leader: int, commands: Commands | None) -> list[Member]:
         children = _table()
-        found, queue = [], list(self._children(children, commands))
+        found, queue = [], [(pid, os.getpid()) for pid in self._children(children, commands)]
         while queue:
-            pid = queue.pop(0)
-            queue += (child for child, _ in children.get(pid, ()))
+            pid, parent = queue.pop(0)
+            queue += ((child, pid) for child, _ in children.get(pid, ()))
             with contextlib.suppress(OSError):
-                found.append((pid, _command_line(pid)[:300]))
+                found.append((pid, parent, _command_line(pid)[:300]))
         return found
 
     def empty(self, leader: int, commands: Commands | None, no_children: bool) -> bool:

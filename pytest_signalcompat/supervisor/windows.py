@@ -29,7 +29,7 @@ from ctypes import wintypes
 from typing import Any
 
 from . import protocol
-from .job import Handle, Job, checked, declare, k32
+from .job import Handle, Job, checked, declare, k32, parents
 
 EVENTS = {"terminate": ("CTRL_BREAK_EVENT", 1), "interrupt": ("CTRL_C_EVENT", 0)}
 REACHES = ("leader", "group", "console")  # understood; an event always reaches the console
@@ -66,7 +66,7 @@ class Supervisor:
             "deliver": self._deliver,
             "run": self._run,
             # Without a name: just begun (perhaps a console host) or just ending. It counts for "gone" all the same.
-            "tree": lambda _: [{"pid": pid, "name": name} for pid, name in self._members() if name],
+            "tree": lambda _: self._tree(),
             "output": lambda _: self._output.rest(),
             "kill": lambda _: self._kill(),
         }
@@ -157,6 +157,10 @@ class Supervisor:
             job.end()
         reader.join(DRAIN_LIMIT)
         self._channel.send({"event": "command", "id": request["id"], "status": status, "output": output.text()})
+
+    def _tree(self) -> list[dict[str, Any]]:
+        above = parents()
+        return [{"pid": pid, "parent": above.get(pid), "name": name} for pid, name in self._members() if name]
 
     def _members(self) -> list[tuple[int, str]]:
         return self._job.members(besides=tuple(self._commands))

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_signalcompat.model import Marks, Process
-from pytest_signalcompat.scenarios.workers import every_worker_stopped, workers_ran
+from pytest_signalcompat.model import Process
+from pytest_signalcompat.scenarios.workers import workers_ran
 
-from ..observations import KILLED, said, server
-from . import MET, NOT_MET, UNPROVEN, row
-
-no_mark = server(marks=Marks())
-two = server(workers=2)
-by_pid = server(workers=2, marks=Marks(stopped=r"stopped pid=\d+"))
-pair = (Process(pid=1, name="a"), Process(pid=2, name="b"))
-trio = (*pair, Process(pid=3, name="c"))
-both = said("stopped pid=2", "stopped pid=3")
-one_early = both[:1] + said("stopped", at=0.5)
+from ..observations import server
+from . import MET, UNPROVEN, row
 
 ROWS = (
-    row(every_worker_stopped, "one", MET),
-    row(every_worker_stopped, "both", MET, two, output=both),
-    row(every_worker_stopped, "one of two", NOT_MET, two, processes=pair),
-    row(every_worker_stopped, "one of two in what was kept", UNPROVEN, two, processes=pair, dropped_until=1.5),
-    row(every_worker_stopped, "one of two, of which one never ran", MET, two),
-    row(every_worker_stopped, "one before the stop", NOT_MET, two, processes=pair, output=one_early),
-    row(every_worker_stopped, "more than there are", NOT_MET, output=both),
-    row(every_worker_stopped, "no mark declared", UNPROVEN, no_mark, output=()),
-    row(every_worker_stopped, "no mark declared, killed", UNPROVEN, no_mark, **KILLED),
-    row(every_worker_stopped, "each twice", MET, by_pid, processes=trio, output=both + both),
-    row(every_worker_stopped, "one of them twice", NOT_MET, by_pid, processes=trio, output=both[:1] * 2),
-    row(every_worker_stopped, "both on a line", MET, by_pid, processes=trio, output=said("stopped pid=2stopped pid=3")),
-    row(workers_ran, "two", MET, two, processes=pair),
-    row(workers_ran, "one of two", UNPROVEN, two),
+    row(workers_ran, "two", MET, server(workers=2), processes=(Process(pid=1, name="a"), Process(pid=2, name="b"))),
+    row(workers_ran, "one of two", UNPROVEN, server(workers=2)),
 )
