@@ -21,7 +21,7 @@ MARKS_LIMIT = 10.0  # seconds for the remaining workers' start marks once the fi
 
 
 def usual_reach(stop: Stop) -> Reach:
-    """Whom a request reaches where nothing else is asked for: a terminal's Ctrl-C goes to its foreground group (termios(3),
+    """Whom a request reaches if nothing else is asked for: a terminal's Ctrl-C its whole foreground group (termios(3),
     ISIG), a process manager's SIGTERM to the process that it started."""
     return Reach.GROUP if stop is Stop.INTERRUPT else Reach.LEADER
 
