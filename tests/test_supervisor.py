@@ -303,6 +303,7 @@ async def test_a_refused_request_says_what_was_asked_and_what_there_is(place: La
             ("deliver", {}, "deliver.*'stop'"),
             ("deliver", {"stop": "terminate", "reach": "grup"}, "unknown reach 'grup'; known: leader, group"),
             ("spawn", {"argv": ["a\0b"]}, "a.*b.*null (byte|character)"),
+            ("run", {"argv": ["a"]}, "run.*'timeout'"),
         ]
         for do, arguments, expected in refused:
             with pytest.raises(SupervisorError, match=expected):

@@ -1,1 +1,1 @@
-"""The one small process between the tests and a server: `client.py` talks to it, `posix.py` or `windows.py` is it."""
+"""The one small process between the tests and a server: `client.py` talks to it, `run.py` is it, on each system."""

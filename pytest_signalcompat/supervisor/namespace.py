@@ -40,8 +40,7 @@ class Entrance:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._news)
-        if self._report is not None:
-            os.close(self._report)
+        os.close(self._report)
 
     def enter(self) -> None:
         """Returns in another process: the first of the namespace, and the leader of a session."""

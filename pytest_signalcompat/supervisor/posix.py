@@ -30,6 +30,10 @@ KILL_LIMIT = 5.0  # seconds; a process in uninterruptible sleep does not die
 CLEANER_LIMIT = 1.0  # seconds for cleaners (containment.py), from the first kill
 
 
+class LeaderExited(protocol.Refused):
+    """What a request wants to reach is not there any more."""
+
+
 class Supervisor:
     """Owns one server tree. Single-threaded: everything that happens arrives at one selector."""
 
@@ -163,20 +167,21 @@ class Supervisor:
             raise protocol.Refused("no server was spawned")
         self._reap()  # so that a pid is never signalled after its process was waited for
         if self._exited:
-            raise protocol.Refused("the leader has exited")
+            raise LeaderExited("the leader has exited")
 
     def _deliver(self, request: dict[str, Any]) -> dict[str, Any]:
         name = SIGNALS.get(request["stop"])
         if name is None:
             raise protocol.Refused(f"unknown stop request {request['stop']!r}; known: {', '.join(SIGNALS)}")
         reach = protocol.known_reach(request, REACHES)
-        send = os.killpg
-        if reach == "leader" or self._leader == NOBODY:
+        try:
             self._require_leader()
-            send = os.kill
+        except LeaderExited:
+            if reach != "group" or self._gone:  # its number is taken as long as somebody is in its group
+                raise
         at = time.perf_counter_ns()
         try:
-            send(self._leader, signal.Signals[name])
+            (os.killpg if reach == "group" else os.kill)(self._leader, signal.Signals[name])
         except ProcessLookupError:
             raise protocol.Refused("nobody is left in the group") from None
         return {"what": name, "reach": reach, "at": at}
@@ -184,11 +189,12 @@ class Supervisor:
     # ------------------------------------------------------------ stop commands
 
     def _run(self, request: dict[str, Any]) -> dict[str, int]:
+        limit = float(request["timeout"])
         self._require_leader()
         at = time.perf_counter_ns()
         process = self._popen(request, {COMMAND_VARIABLE: self._token})
         self._commanded = True
-        self._commands[process.pid] = Command(process, request, self._selector)
+        self._commands[process.pid] = Command(process, request["id"], limit, self._selector)
         return {"at": at}
 
     def _finish(self, command: Command, status: int | None) -> None:
@@ -271,11 +277,11 @@ class Supervisor:
 class Command:
     """A stop command that runs: its output is bounded, its end is awaited by the selector."""
 
-    def __init__(self, process: Any, request: dict[str, Any], selector: selectors.BaseSelector) -> None:
+    def __init__(self, process: Any, request: int, limit: float, selector: selectors.BaseSelector) -> None:
         process.returncode = 0  # so that Popen never waits for it: the supervisor does
         self.pid: int = process.pid
-        self.deadline = time.monotonic() + request["timeout"]
-        self._request = request["id"]
+        self.deadline = time.monotonic() + limit
+        self._request = request
         self._output = protocol.CommandOutput()
         self._pipe = Pipe(selector, process.stdout, self._output.add)
 

@@ -134,6 +134,7 @@ class Supervisor:
         return {"what": name, "reach": "console", "at": at}
 
     def _run(self, request: dict[str, Any]) -> dict[str, int]:
+        limit = float(request["timeout"])
         self._require_leader()
         job = Job()
         at = time.perf_counter_ns()
@@ -142,21 +143,21 @@ class Supervisor:
         job.add(handle)
         self._commands.append(job)
         ntdll.NtResumeProcess(handle)
-        start(self._await_command, command, job, request)
+        start(self._await_command, command, job, request["id"], limit)
         return {"at": at}
 
-    def _await_command(self, command: subprocess.Popen[bytes], job: Job, request: dict[str, Any]) -> None:
+    def _await_command(self, command: subprocess.Popen[bytes], job: Job, request: int, limit: float) -> None:
         output = protocol.CommandOutput()
         assert command.stdout is not None
         reader = start(read_all, command.stdout.fileno(), output.add)
         status: int | None
         try:
-            status = command.wait(request["timeout"]) & 0xFFFFFFFF
+            status = command.wait(limit) & 0xFFFFFFFF
         except subprocess.TimeoutExpired:
             status = None
             job.end()
         reader.join(DRAIN_LIMIT)
-        self._channel.send({"event": "command", "id": request["id"], "status": status, "output": output.text()})
+        self._channel.send({"event": "command", "id": request, "status": status, "output": output.text()})
 
     def _tree(self) -> list[dict[str, Any]]:
         above = parents()
