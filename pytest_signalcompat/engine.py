@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from . import verdict
 from .busy import BUSY, Meter
-from .errors import ConfigError, NotReady, StopCommandError, SupervisorError, Unsupported
+from .errors import ConfigError, NotReady, StartRefused, StopCommandError, SupervisorError, Unsupported
 from .live.stage import stage
 from .model import Attempt, Ending, Failure, Outcome, Platform, Result, Server
 from .scenario import Scenario, why_not
@@ -206,7 +206,7 @@ async def run(server: Server, scenario: Scenario, launcher: Launcher, before: Re
             await on.conclude()
             starts = on.observations()
         found = verdict.of(scenario, server, starts)
-    except Unsupported as problem:
+    except (StartRefused, Unsupported) as problem:
         return replace(before, outcome=Outcome.UNSUPPORTED, reason=str(problem), failures=())
     except (ConfigError, StopCommandError, SupervisorError) as problem:
         return replace(before, outcome=Outcome.ERROR, reason=str(problem), failures=())

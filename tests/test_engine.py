@@ -319,3 +319,17 @@ def test_no_command_is_run_for_a_server_that_is_gone(
     assert result.outcome is Outcome.FAIL, explain(result)
     assert result.failures[0].actual == "it had exited before"
     assert not ran.exists()
+
+
+def test_what_the_platform_cannot_start_is_unsupported(
+    engine: Engine, family: str, describe: Callable[..., Server]
+) -> None:
+    if family == "posix":
+        pytest.skip("it can be started there")
+
+    async def start(stage: Stage) -> None:
+        await stage.start(ignored=("SIGINT",))
+
+    result = engine.submit(describe("good"), scenario(start, checks.became_ready)).result()
+    assert result.outcome is Outcome.UNSUPPORTED, explain(result)
+    assert "ignored" in result.reason

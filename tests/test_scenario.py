@@ -136,5 +136,13 @@ def test_ids_of_checks_are_stable_and_one_name_is_one_check() -> None:
     assert ids >= {
         *("becomes-ready", "stays-alive", "starts-without-errors", "was-asked", "exits-in-time", "ends-by-itself"),
         *("accepted-status", "evidence", "ended-by-design", "nothing-left", "idle-was-open", "request-completed"),
-        *("no-silence", "stream-was-open", "cut-at-the-limit", "clean-output", "every-worker-stopped", "workers-ran"),
+        *(
+            "no-silence",
+            "stream-was-open",
+            "cut-at-the-limit",
+            "clean-output",
+            "workers-ran",
+            "no-crash",
+            "exits-after-answer",
+        ),
     }

@@ -71,7 +71,7 @@ def test_a_good_stop_passes_and_the_same_without_any_exchange_does_not(of: Scena
         observation = msgspec.structs.replace(observation, output=said("stopped pid=2", "stopped pid=3"))
     assert verdict.of(of, declared, (observation,)).failures == ()
     without = verdict.of(of, declared, (msgspec.structs.replace(observation, exchanges=()),))
-    about_requests = of.code in ("SC204", "SC301", "SC304", "SC401", "SC701")
+    about_requests = of.code in ("SC204", "SC301", "SC304", "SC310", "SC401", "SC701")
     assert without.outcome is (Outcome.UNPROVEN if about_requests else Outcome.PASS)
 
 

@@ -23,10 +23,11 @@ class Requests:
         self._running: list[Running] = []
         self._idle: list[asyncio.Task[None]] = []
 
-    def begin(self, role: Role, path: str, post: Post | None = None, hold: bool = False) -> Running:
-        """Starts a request on a connection of its own. With `hold` half of the body waits for `release`."""
+    def begin(self, role: Role, path: str, post: Post | None = None, hold: bool = False, keep: bool = False) -> Running:
+        """Starts a request on a connection of its own. With `hold` half of the body waits for `release`; with `keep` it
+        stays open behind the answer until the server closes it, as a load balancer's does."""
         running = Running(role, "POST" if post else "GET", path, self._clock)
-        running.task = asyncio.create_task(self._exchange(running, post, hold))
+        running.task = asyncio.create_task(self._exchange(running, post, hold, keep))
         self._running.append(running)
         return running
 
@@ -69,7 +70,7 @@ class Requests:
             await connection.closed_by_peer()
             running.note(closed=self._clock())
 
-    async def _exchange(self, running: Running, post: Post | None, hold: bool) -> None:
+    async def _exchange(self, running: Running, post: Post | None, hold: bool, keep: bool) -> None:
         body = post.body.encode() if post else b""
         half = len(body) // 2 if hold else len(body)
         async with Connection(HOST, self._port) as connection:
@@ -83,6 +84,9 @@ class Requests:
                 running.note(sent=self._clock())
                 running.sent.set()
                 await self._converse(running, connection, body[half:], hold)
+                if keep and running.fact.keep_alive:
+                    await connection.closed_by_peer()
+                    running.note(closed=self._clock())
             except TimeoutError as problem:
                 running.note(end="open", detail=f"{type(problem).__name__}: {problem}")
             except OSError as problem:

@@ -12,6 +12,7 @@ from ..placeholders import templated
 from ..scenario import Act, Case, Need
 
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
+SHARES = (0.5, 0.75, 1.0)  # of what is left, for requests of different lengths
 LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first
 COMMAND_SHARE = 0.75  # of what is then left of the server's own drain limit: a quick command may not make it be reached
@@ -67,6 +68,23 @@ async def begin_load(live: LiveServer, seconds: float, role: Role = IN_FLIGHT) -
     await running.under_way()
     await live.pause(LEAD)
     return running
+
+
+async def begin_several(live: LiveServer) -> list[Running]:
+    """Requests of different lengths, and one of each declared kind: a server may wait for the first of them only, or
+    for those whose body it has. All are under way for LEAD; whoever begins them calls `release`. Needs A_REQUEST."""
+    routes, begun = live.server.routes, []
+    if routes.slow is not None:
+        for share in SHARES:
+            seconds = lasting(live.server, share * left(live.server))
+            begun.append(live.http.begin(IN_FLIGHT, routes.slow.replace("{seconds}", f"{seconds:g}")))
+    if routes.post is not None:
+        live.notes.append(f"{routes.post.path}: a POST whose body was held back is in flight, too")
+        begun.append(live.http.begin(IN_FLIGHT, routes.post.path, routes.post, hold=True))
+    for running in begun:
+        await running.under_way()
+    await live.pause(LEAD)
+    return begun
 
 
 async def stop_with_load(stage: Stage) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from .. import checks, facts
 from ..live.stage import Stage
 from ..model import IN_FLIGHT, NEW_CONNECTION, Exchange, Failure, Level, Observation, Server, Stop
 from ..scenario import Scenario, check
-from .common import A_REQUEST, begin_load, lasting, left
+from .common import A_REQUEST, LEAD, begin_load, begin_several, lasting, left
 
+IDLE_AFTER_ANSWER = 5.0  # seconds; an idle connection is no reason to stay
 CLOCK_SLACK = 0.1  # seconds between an answer that was read and an exit that was seen
 DRAINING = 2.5  # seconds a request keeps the server draining while others come
 PAUSE = 0.25  # seconds between new connections, until it has exited or its grace period is over
@@ -17,7 +20,24 @@ DRAINING_FOR = 0.5  # seconds a server has to live on for new connections to say
 
 async def request_in_flight(stage: Stage) -> None:
     live = await stage.ready()
-    request = await begin_load(live, lasting(live.server, left(live.server)))
+    requests = await begin_several(live)
+    await live.stop()
+    await live.pause(left(live.server))
+    for request in requests:
+        request.release.set()
+    await live.ended()
+
+
+async def stay_connected(stage: Stage) -> None:
+    live = await stage.ready()
+    routes, seconds = live.server.routes, lasting(live.server, left(live.server))
+    if routes.slow is not None:
+        request = live.http.begin(IN_FLIGHT, routes.slow.replace("{seconds}", f"{seconds:g}"), keep=True)
+    else:
+        assert routes.post is not None
+        request = live.http.begin(IN_FLIGHT, routes.post.path, routes.post, hold=True, keep=True)
+    await request.under_way()
+    await live.pause(LEAD)
     await live.stop()
     await live.pause(left(live.server))
     request.release.set()
@@ -42,8 +62,18 @@ async def connect_while_draining(stage: Stage) -> None:
 
 @check("request-completed")
 def request_completed(server: Server, seen: Observation) -> Failure | None:
-    asked, request = facts.delivery(seen), facts.exchange(seen, IN_FLIGHT)
-    found = facts.outcome_of(request, seen)
+    """Each of them; of several failures one that proves something."""
+    facts.delivery(seen)
+    found = [_failure_of(request, seen) for request in facts.exchanges(seen, IN_FLIGHT)]
+    failures = sorted((failure for failure in found if failure), key=lambda failure: failure.unproven)
+    if not failures:
+        return None
+    several = f" ({len(failures)} of {len(found)} requests)" if len(found) > 1 else ""
+    return replace(failures[0], actual=failures[0].actual + several)
+
+
+def _failure_of(request: Exchange, seen: Observation) -> Failure | None:
+    asked, found = facts.delivery(seen), facts.outcome_of(request, seen)
     if not facts.was_in_flight(request, seen):
         return Failure(
             expected="a request in flight when the stop request is delivered",
@@ -141,6 +171,29 @@ SC301 = Scenario(
     stops=(Stop.TERMINATE,),
 )
 
+
+@check("exits-after-answer")
+def exits_after_answer(server: Server, seen: Observation) -> Failure | None:
+    """The connection is the client's to keep: that it is still there is no reason to stay."""
+    request, exit = facts.exchange(seen, IN_FLIGHT), facts.exit_of_its_own(seen)
+    if not facts.was_in_flight(request, seen) or not facts.is_good(request) or request.ended is None:
+        return Failure(
+            expected="a request in flight at the stop request that is answered after it",
+            actual=f"{request.method} {request.path}: {facts.outcome_of(request, seen)}",
+            fix=checks.FIX_SLOW,
+            unproven=True,
+        )
+    took = exit.at - request.ended
+    if took <= IDLE_AFTER_ANSWER:
+        return None
+    return Failure(
+        expected=f"exit within {IDLE_AFTER_ANSWER:g} s of the last answer",
+        actual=f"exited {took:.2f} s after it, with the client's connection open",
+        fix="answer with `Connection: close` while shutting down, and close connections that are idle",
+        timing=True,
+    )
+
+
 SC304 = Scenario(
     code="SC304",
     slug="no-blackhole",
@@ -150,4 +203,16 @@ SC304 = Scenario(
     checks=(checks.became_ready, checks.was_asked, no_silence),
     needs=(A_REQUEST,),
     stops=(Stop.TERMINATE,),
+)
+
+SC310 = Scenario(
+    code="SC310",
+    slug="connection-idle-after-answer",
+    level=Level.MUST,
+    requirement="a connection that its client keeps after the answer does not delay the exit beyond 5 s",
+    act=stay_connected,
+    checks=(checks.became_ready, checks.was_asked, checks.exits_within(), exits_after_answer, checks.nothing_left),
+    needs=(A_REQUEST,),
+    stops=(Stop.TERMINATE,),
+    least_grace=lambda server: left(server) + IDLE_AFTER_ANSWER + 1.0,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_signalcompat.model import Exit
-from pytest_signalcompat.scenarios.inflight import no_silence, request_completed
+from pytest_signalcompat.scenarios.inflight import exits_after_answer, no_silence, request_completed
 
 from ..observations import HANGING, WINDOWS, asked, newcomer, request, stream
 from . import MET, NOT_MET, UNPROVEN, row
 
 windows: dict[str, Any] = {"platform": WINDOWS, "deliveries": (asked(what="CTRL_BREAK_EVENT"),)}
+cut = request(end="closed", status=None)
 refusing = newcomer(end="open", status=None, connected=None, answered=None, ended=None)
 
 ROWS = (
@@ -48,6 +49,27 @@ ROWS = (
     row(request_completed, "never sent", UNPROVEN, exchanges=(request(sent=None, ended=None, end="refused"),)),
     row(request_completed, "leader gone before the answer", NOT_MET, exchanges=(request(ended=2.2),)),
     row(request_completed, "answer read just after the exit", MET, exchanges=(request(ended=2.05),)),
+    row(
+        request_completed,
+        "one of three cut",
+        NOT_MET,
+        exchanges=(request(), request(end="closed", status=None), request()),
+    ),
+    row(
+        request_completed,
+        "one unproven, one cut",
+        NOT_MET,
+        exchanges=(request(ended=0.9), request(end="reset", status=None)),
+    ),
+    row(request_completed, "one unproven", UNPROVEN, exchanges=(request(), request(ended=0.9))),
+    row(request_completed, "three answered", MET, exchanges=(request(), request(ended=1.7), request(ended=1.9))),
+    row(exits_after_answer, "at once", MET, exchanges=(request(ended=1.9),)),
+    row(exits_after_answer, "5 s after it", MET, exit=Exit(at=6.5, status=0), exchanges=(request(),)),
+    row(exits_after_answer, "more than 5 s after it", NOT_MET, exit=Exit(at=6.51, status=0), exchanges=(request(),)),
+    row(exits_after_answer, "before it, and it was cut", UNPROVEN, exchanges=(request(end="closed", status=None),)),
+    row(exits_after_answer, "answered before the stop", UNPROVEN, exchanges=(request(ended=0.9),)),
+    row(exits_after_answer, "never exited", UNPROVEN, **HANGING, exchanges=(request(),)),
+    row(exits_after_answer, "no request", UNPROVEN),
     row(no_silence, "served", MET, exchanges=(request(), newcomer())),
     row(no_silence, "503", MET, exchanges=(request(), newcomer(status=503))),
     row(no_silence, "reset", MET, exchanges=(request(), newcomer(end="reset", status=None))),

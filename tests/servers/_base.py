@@ -65,6 +65,7 @@ class Client:
         self.requests = 0
         self.idle = True
         self.streaming = False
+        self.uploading = False
         self.task: asyncio.Task[None]
         self.writer: asyncio.StreamWriter | None = None
 
@@ -209,7 +210,7 @@ class Server:
         reader, writer = await asyncio.open_connection(sock=client.sock)
         client.writer = writer
         try:
-            while await self.one_request(client, reader, writer) and self.deadline is None:
+            while await self.one_request(client, reader, writer) and self.keeps():
                 client.idle = True
             writer.close()
             await writer.wait_closed()
@@ -217,6 +218,10 @@ class Server:
             pass  # the client left, or sent what is no HTTP
         finally:
             writer.transport.abort()
+
+    def keeps(self) -> bool:
+        """Whether a connection is kept behind an answer."""
+        return self.deadline is None
 
     async def one_request(self, client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection stays open for another one."""
@@ -227,7 +232,9 @@ class Server:
         client.requests += 1
         try:
             request = parse(first + await reader.readuntil(b"\r\n\r\n"))
+            client.uploading = True
             body = await reader.readexactly(int(request.headers.get("content-length", "0")))
+            client.uploading = False
         except ValueError:
             return await self.reply(writer, 400)
         if "transfer-encoding" in request.headers:
@@ -255,13 +262,13 @@ class Server:
         self, writer: asyncio.StreamWriter, status: int, keep_alive: bool = False, body: bytes = b""
     ) -> bool:
         body = body or b'{"status": %d}' % status
-        keep_alive = keep_alive and self.deadline is None
+        keep_alive = keep_alive and self.keeps()
         writer.write(head(status, keep_alive, "application/json", f"Content-Length: {len(body)}") + body)
         await writer.drain()
         return keep_alive
 
     async def stream(self, writer: asyncio.StreamWriter, request: Request) -> None:
-        keep_alive = request.keep_alive and self.deadline is None
+        keep_alive = request.keep_alive and self.keeps()
         writer.write(head(200, keep_alive, "text/event-stream", "Transfer-Encoding: chunked"))
         start = self.loop.time()
         end = start + request.seconds

@@ -1,8 +1,8 @@
 """Cuts the requests in flight at once, cleans up and exits 0.
 
 breaks: SC301
-posix: SC301 SC701
-windows: SC301 SC701
+posix: SC301 SC310 SC701
+windows: SC301 SC310 SC701
 """
 
 import asyncio

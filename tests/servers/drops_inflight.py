@@ -1,8 +1,8 @@
 """Closes the connections of requests in flight and waits for their handlers only (gunicorn, issue 2529).
 
 breaks: SC301
-posix: SC301 SC701
-windows: SC301 SC701
+posix: SC301 SC310 SC701
+windows: SC301 SC310 SC701
 """
 
 from _base import Server, fault, main

@@ -1,8 +1,8 @@
 """Says at once that it has stopped, then cuts the requests in flight, cleans up and exits 0.
 
 breaks: SC301
-posix: SC301 SC701
-windows: SC301 SC701
+posix: SC301 SC310 SC701
+windows: SC301 SC310 SC701
 """
 
 import asyncio
