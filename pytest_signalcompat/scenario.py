@@ -50,7 +50,7 @@ class Check(Record):
 
 
 def _not_seen(what: str) -> Failure:
-    return Failure(expected=what, actual="none was seen", unproven=True, missing=what)
+    return Failure(expected=what, actual=f"{what}: none was seen", unproven=True, missing=what)
 
 
 def check(id: str) -> Callable[[Judge], Check]:

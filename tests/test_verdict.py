@@ -89,7 +89,7 @@ def test_a_scenario_of_ones_own_cannot_pass_on_a_role_that_its_act_forgot() -> N
     others = seen(exchanges=(request(role=Role("slow request")),))
     found = verdict.of(scenario(request_completed), SERVER, (others,))
     assert found.outcome is Outcome.UNPROVEN
-    assert found.failures[0].actual == "none was seen"
+    assert found.failures[0].actual == "an exchange of the role 'in flight': none was seen"
 
 
 def test_an_act_that_started_nothing_proves_nothing() -> None:

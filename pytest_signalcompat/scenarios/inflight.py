@@ -124,7 +124,11 @@ def _when(request: Exchange, asked: float) -> str:
 @check("no-silence")
 def no_silence(server: Server, seen: Observation) -> Failure | None:
     """Until the server has exited, every new connection hears something within a second, if only that it is refused."""
-    asked, tried = facts.delivery(seen), facts.exchanges(seen, NEW_CONNECTION)
+    asked = facts.delivery(seen)
+    lived = seen.exit.at - asked.at if seen.exit is not None else DRAINING_FOR
+    if lived < DRAINING_FOR and not any(x.role == NEW_CONNECTION for x in seen.exchanges):
+        return _no_drain(lived, seen)
+    tried = facts.exchanges(seen, NEW_CONNECTION)
     worst, wait = max(((x, _silence(x, seen)) for x in tried), key=lambda pair: pair[1])
     if wait > ANSWER_WITHIN:
         silent = sum(_silence(x, seen) > ANSWER_WITHIN for x in tried)
@@ -136,14 +140,16 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
             fix="close the listening socket in every process that holds it, or go on answering (503)",
             timing=True,
         )
-    lived = seen.exit.at - asked.at if seen.exit is not None else DRAINING_FOR
-    if lived >= DRAINING_FOR:
-        return None
+    return None if lived >= DRAINING_FOR else _no_drain(lived, seen)
+
+
+def _no_drain(lived: float, seen: Observation) -> Failure:
+    """It exited so soon that new connections say nothing."""
     held = [x for x in seen.exchanges if x.role == IN_FLIGHT]
     load = "; ".join(f"{x.method} {x.path}: {facts.outcome_of(x, seen)}" for x in held)
     return Failure(
         expected=f"a server that drains for {DRAINING_FOR:g} s or more, so that new connections meet it",
-        actual=f"it exited {lived:.2f} s after {asked.what}{f' ({load})' if load else ''}",
+        actual=f"it exited {lived:.2f} s after {facts.delivery(seen).what}{f' ({load})' if load else ''}",
         fix="keep serving what has begun; " + checks.FIX_SLOW,
         unproven=True,
     )

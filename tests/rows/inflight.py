@@ -91,5 +91,6 @@ ROWS = (
     row(no_silence, "Windows is still refusing", MET, **HANGING, **windows, exchanges=(refusing,)),
     row(no_silence, "not even connected", NOT_MET, **HANGING, exchanges=(refusing,)),
     row(no_silence, "left at once", UNPROVEN, exit=Exit(at=1.2, status=0), exchanges=(newcomer(),)),
+    row(no_silence, "gone before anybody came", UNPROVEN, exit=Exit(at=1.02, status=0)),
     row(no_silence, "nobody came", UNPROVEN),
 )
