@@ -15,7 +15,7 @@ this order:
     control/       status, stop and drain without a signal
     service.py     the commands of the Windows service; service_host.py: what runs in it
     settings.py    command line, environment and file; sources.py (shared with clients), limits.py, named.py (`--model`)
-    app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/, load.py
+    app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/; testing.py
     logs.py        one line a record on stderr
     __main__.py    puts the pieces together
 

@@ -1,4 +1,4 @@
-"""The FastAPI application: protocol routes, routes for load, models loaded at startup and unloaded at shutdown."""
+"""The FastAPI application: protocol routes, models loaded at startup and unloaded at shutdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import FastAPI
 
 import reference_server
-from reference_server import load
 from reference_server.lifecycle import Lifecycle
 from reference_server.limits import Limits
 from reference_server.models import Model
@@ -18,7 +17,6 @@ from reference_server.models.identity import Identity
 from reference_server.models.iris import Iris
 from reference_server.models.ngram import Ngram
 from reference_server.models.repository import Repository
-from reference_server.models.sleeper import Sleeper
 from reference_server.protocol import errors, generate, management, metrics, openapi, v1, v2
 from reference_server.protocol.routes import Gate, Routes
 
@@ -30,14 +28,21 @@ def create_app(
     blocking_threads: int = 8,
     limits: Limits | None = None,
     workers: int = 1,
+    test_routes: bool = False,
+    model_control: bool = False,
 ) -> FastAPI:
     """Usable under any ASGI server that runs the lifespan; its readiness tells the state of `lifecycle`.
 
-    `models` are served beside the embedded ones, or instead of those of the same name.
+    `models` are served beside the embedded ones, or instead of those of the same name. `test_routes` adds testing.py;
+    `model_control` lets clients load and unload.
     """
     limits = limits or Limits()
     executor = ThreadPoolExecutor(blocking_threads, thread_name_prefix="blocking")
-    embedded: dict[str, Model] = {"identity": Identity(), "iris": Iris(), "ngram": Ngram(), "sleeper": Sleeper()}
+    embedded: dict[str, Model] = {"identity": Identity(), "iris": Iris(), "ngram": Ngram()}
+    if test_routes:
+        from reference_server import testing
+
+        embedded["sleeper"] = testing.Sleeper()
     repository = Repository({**embedded, **(models or {})}, executor)
     record = metrics.Record(repository.names)
     stop = asyncio.Event()
@@ -63,12 +68,14 @@ def create_app(
     )
     app.add_middleware(metrics.Metrics, record=record)
     errors.install(app)
-    routes = Routes(app, Gate(limits.requests))
+    gate = Gate(limits.requests)
+    routes = Routes(app, gate)
     v2.install(routes, repository, lifecycle, limits)
     v1.install(routes, repository, limits)
     generate.install(routes, repository, lifecycle, stop, limits)
-    management.install(routes, repository, lifecycle, limits, workers)
+    management.install(routes, repository, lifecycle, limits, workers, allowed=model_control)
     metrics.install(routes, record, repository, lifecycle)
     openapi.install(app)
-    app.include_router(load.routes(lifecycle, executor))
+    if test_routes:
+        app.include_router(testing.routes(lifecycle, executor, gate))
     return app

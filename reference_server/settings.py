@@ -38,7 +38,9 @@ class Settings(BaseSettings):
     word the command line does something else; each has a --help.
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", cli_kebab_case=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True
+    )
 
     config: str = Field("", description="TOML file with settings: drain-seconds = 5")
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -79,6 +81,10 @@ class Settings(BaseSettings):
     max_tensor_elements: int = Field(Limits().tensor_elements, ge=1, description="larger tensors, too")
     max_requests: int = Field(
         Limits().requests, ge=1, description="for models, at a time and in each worker; more are answered with 503"
+    )
+    model_control: bool = Field(False, description="let clients load and unload models (POST /v2/repository/models/…)")
+    test_routes: bool = Field(
+        False, description="serve what keeps it busy, for tests of its stop: /slow, /stream, the model sleeper"
     )
     model: list[str] = Field([], description="serve another model, as name=package.module:Class; repeatable")
 

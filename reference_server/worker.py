@@ -57,6 +57,8 @@ def serve_models(
             blocking_threads=settings.blocking_threads,
             limits=settings.limits,
             workers=settings.workers,
+            test_routes=settings.test_routes,
+            model_control=settings.model_control,
         )
 
     return serve(make, lifecycle, listener, loop=settings.loop, watch=watch)

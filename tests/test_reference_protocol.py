@@ -26,6 +26,7 @@ from reference_server import processes
 from reference_server.app import create_app
 from reference_server.lifecycle import EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy
 from reference_server.limits import Limits
+from reference_server.models import repository
 from reference_server.settings import BadSettings, load
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,7 @@ class Client:
     """The application without a server: its lifespan, and requests straight to its ASGI interface."""
 
     def __init__(self, lifecycle: Lifecycle, **how: Any) -> None:
-        self._app = create_app(lifecycle, **how)
+        self._app = create_app(lifecycle, **{"test_routes": True, "model_control": True, **how})
         self._runner = asyncio.Runner()
         self._lifespan = self._app.router.lifespan_context(self._app)
 
@@ -395,7 +396,7 @@ FAILURES: list[tuple[int, str, str, object, str]] = [
     ),
     (400, "POST", IRIS, {"inputs": [tensor("FP64", [1e308] * 4, [1, 4], "flowers")]}, "not finite"),
     (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [-1], name="seconds")]}, "not be negative"),
-    (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [1e308] * 2, name="seconds")]}, "from 0 to 86400, found inf"),
+    (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [1e308] * 2, name="seconds")]}, "from 0 to 600, found inf"),
     (400, "POST", "/v1/models/iris:predict", {}, "under 'instances' or 'inputs', found neither"),
     (400, "POST", "/v1/models/iris:predict", {"instances": [], "inputs": []}, "found both"),
     (400, "POST", "/v1/models/iris:predict", {"instances": 5}, "expected numbers, booleans or strings, in lists"),
@@ -563,7 +564,7 @@ def test_unload_waits_for_requests_and_load_brings_back() -> None:
             return [answer.status_code for answer in answers], twice
 
         statuses, twice = client.run(unload_meanwhile())
-        assert statuses == [200, 200, 503, 409, 503]
+        assert statuses == [200, 200, 503, 409, 200], "a model that unloads takes no readiness away"
         assert twice.json() == {"error": "model 'slow' is unloading; ask again when that is done"}
         index = client.post("/v2/repository/index", {"ready": False}).json()
         assert {"name": "slow", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"} in index
@@ -580,6 +581,52 @@ def test_unload_waits_for_requests_and_load_brings_back() -> None:
         model.fails = False
         assert client.post("/v2/repository/models/slow/load", b"").json() == {"name": "slow", "load": True}
         assert client.post("/v2/models/slow/infer", body).status_code == 200
+
+
+def test_what_tests_need_and_what_changes_models_must_be_asked_for() -> None:
+    with Client(ready_lifecycle(), test_routes=False, model_control=False) as client:
+        for path in ("/slow", "/blocking", "/stream", "/endless", "/v1/models/sleeper"):
+            assert client.get(path).status_code == 404, path
+        for what in ("load", "unload"):
+            answer = client.post(f"/v2/repository/models/iris/{what}", b"")
+            assert (answer.status_code, "--model-control allows it" in answer.json()["error"]) == (403, True)
+        assert client.post("/v2/repository/index", b"").status_code == 200
+        assert client.get("/v2/models/iris/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/slow?seconds=601", "/blocking?seconds=601", "/stream?seconds=601"])
+def test_routes_for_tests_have_a_bound(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 400
+
+
+def test_routes_for_tests_pass_the_gate() -> None:
+    with Client(ready_lifecycle(), limits=Limits(requests=1)) as client:
+
+        async def two() -> list[int]:
+            asked = [client.ask("GET", "/slow?seconds=0.2"), client.ask("GET", "/blocking?seconds=0.2")]
+            return sorted(answer.status_code for answer in await asyncio.gather(*asked))
+
+        assert client.run(two()) == [200, 503]
+
+
+def test_an_unload_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "UNLOAD_SECONDS", 0.1)
+    model = Slow()
+    with Client(ready_lifecycle(), models={"slow": model}) as client:
+
+        async def while_busy() -> list[int]:
+            running = asyncio.create_task(client.ask("POST", "/v2/models/slow/infer", json=body))
+            await asyncio.sleep(0.05)
+            unloading = await client.ask("POST", "/v2/repository/models/slow/unload")
+            return [unloading.status_code, (await running).status_code]
+
+        body = {"inputs": [tensor("INT8", [1])]}
+        assert client.run(while_busy()) == [503, 200]
+        assert client.post("/v2/models/slow/infer", body).status_code == 200, "it stays loaded"
+        stuck = client.post("/v2/repository/models/slow/unload", b"")
+        assert (stuck.status_code, "still unloading after 0.1 s" in stuck.text) == (503, True)
+        assert client.get("/v2/health/ready").status_code == 200
+        model.may_unload.set()
 
 
 def test_no_load_or_unload_for_one_of_several_workers() -> None:

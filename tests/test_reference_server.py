@@ -259,7 +259,7 @@ class Running:
 
 @contextlib.contextmanager
 def server(*options: str, workers: int = 1) -> Iterator[Running]:
-    arguments = ["-m", "reference_server", "--port", "0", "--workers", str(workers), *options]
+    arguments = ["-m", "reference_server", "--port", "0", "--workers", str(workers), "--test-routes", *options]
     with Running(*arguments) as running:
         running.wait_for("ready pid=", workers)
         yield running

@@ -97,7 +97,7 @@ def force(address: str) -> None:
 @posix
 def test_a_log_that_nobody_reads_holds_up_no_stop() -> None:
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "reference_server", "--port", "0", "--drain-seconds", "30"]
+    command = [sys.executable, "-m", "reference_server", "--port", "0", "--drain-seconds", "30", "--test-routes"]
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, writer)
         log = stack.enter_context(os.fdopen(reader))

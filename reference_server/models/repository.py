@@ -19,6 +19,8 @@ from reference_server.protocol.errors import ProtocolError
 # The words of https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
 State = Literal["UNAVAILABLE", "LOADING", "READY", "UNLOADING"]
 
+# An unload waits so long for requests that run, and for the model.
+UNLOAD_SECONDS: Final = 30.0
 UNLOADED: Final = "unloaded"  # on request: the reason that nothing is wrong with
 
 _executor: Final[contextvars.ContextVar[Executor]] = contextvars.ContextVar("executor")
@@ -55,6 +57,11 @@ class _Slot:
     @property
     def unloaded(self) -> bool:
         return self.reason == UNLOADED
+
+    def unloaded_by(self, task: asyncio.Task[None]) -> None:
+        self.state, self.reason = "UNAVAILABLE", UNLOADED
+        if not task.cancelled():
+            task.exception()  # is logged already, and there may be nobody left to tell
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -94,8 +101,8 @@ class Repository:
 
     @property
     def all_ready(self) -> bool:
-        """A model that was unloaded on request is not waited for."""
-        return all(slot.state == "READY" or slot.unloaded for slot in self._slots.values())
+        """A model that is unloaded on request, or is being, is not waited for."""
+        return all(slot.state in ("READY", "UNLOADING") or slot.unloaded for slot in self._slots.values())
 
     def card(self, name: str, version: str | None = None) -> Card:
         card = self._served(name).card
@@ -147,18 +154,33 @@ class Repository:
         slot.state, slot.reason = "READY", ""
 
     async def unload(self, name: str) -> None:
-        """New requests are refused at once; those that run are waited for."""
+        """New requests are refused at once; those that run are waited for, and past the limit the model stays loaded.
+
+        A model's own `unload` that takes longer than the limit goes on, and so does the state. 503 tells of both.
+        """
         slot = self._slot(name)
         self._refuse_in_transition(name, slot)
         if slot.state != "READY":
             slot.reason = UNLOADED
             return
         slot.state = "UNLOADING"
+        deadline = asyncio.get_running_loop().time() + UNLOAD_SECONDS
         try:
-            await slot.idle()
-            await self._unload(name, slot)
-        finally:
-            slot.state, slot.reason = "UNAVAILABLE", UNLOADED
+            async with asyncio.timeout_at(deadline):
+                await slot.idle()
+        except BaseException as error:
+            slot.state = "READY"
+            if isinstance(error, TimeoutError):
+                what = f"model {name!r} is still busy after {UNLOAD_SECONDS:g} s and stays loaded; ask again later"
+                raise ProtocolError(503, what) from None
+            raise
+        ending = asyncio.create_task(self._unload(name, slot))
+        ending.add_done_callback(slot.unloaded_by)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(ending)
+        except TimeoutError:
+            raise ProtocolError(503, f"model {name!r} is still unloading after {UNLOAD_SECONDS:g} s") from None
 
     async def _unload(self, name: str, slot: _Slot) -> None:
         try:

@@ -21,13 +21,15 @@ from reference_server.protocol.openapi import Operation
 from reference_server.protocol.reply import reply
 from reference_server.protocol.routes import Name, Routes
 
-ERRORS: Final = (400, 404, 409, 413, 415, 500, 503)
+ERRORS: Final = (400, 403, 404, 409, 413, 415, 500, 503)
 
 _INDEX: Final = msgspec.json.Decoder(messages.IndexRequest)
 _LOAD: Final = msgspec.json.Decoder(messages.LoadRequest)
 
 
-def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits: Limits, workers: int) -> None:
+def install(
+    routes: Routes, repository: Repository, lifecycle: Lifecycle, limits: Limits, workers: int, *, allowed: bool
+) -> None:
     async def index(request: Request) -> Response:
         only_ready = parse(_INDEX, await read_body(request, limits) or b"{}").ready
         return reply(
@@ -51,6 +53,8 @@ def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits
         return reply(messages.Unloaded(model, True))
 
     async def check(request: Request, model: str) -> None:
+        if not allowed:
+            raise ProtocolError(403, "models are not loaded and unloaded by clients here; --model-control allows it")
         repository.find(model)
         parse(_LOAD, await read_body(request, limits) or b"{}")
         if lifecycle.stopping:

@@ -15,6 +15,7 @@ REF: Final = "#/components/schemas/{name}"
 BINARY: Final = "application/octet-stream"
 ERRORS: Final = {
     400: "the request is wrong",
+    403: "the server was not started with --model-control",
     404: "no such model or version",
     409: "the model is being loaded or unloaded, or there are several workers",
     413: "the body or a tensor is too large",

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from reference_server.protocol.errors import ProtocolError
 from reference_server.protocol.openapi import Operation
 
-Name = Annotated[str, Path(description="of a model", examples=["identity", "iris", "ngram", "sleeper"])]
+Name = Annotated[str, Path(description="of a model", examples=["identity", "iris", "ngram"])]
 Version = Annotated[str, Path(description="of the model", examples=["1"])]
 Act = Callable[[Request, str, str | None], Awaitable[Response]]
 
@@ -62,9 +62,9 @@ class Routes(NamedTuple):
         gate = self.gate
 
         class GatedRoute(DirectRoute):
-            async def _call(self, scope: Any, receive: Any, send: Any) -> None:
+            async def handle(self, scope: Any, receive: Any, send: Any) -> None:
                 with gate:  # to the last byte of the response
-                    await super()._call(scope, receive, send)
+                    await super().handle(scope, receive, send)
 
         self._add(GatedRoute, "POST", path, endpoint, operation)
 
