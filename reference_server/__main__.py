@@ -84,8 +84,9 @@ def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) 
     host, port = sock.getsockname()[:2]
     logger.info("starting on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     try:
-        # Where it is the only way to stop the server, there is no server without it.
-        needed = settings.control != "auto" or not (choice.names or attend)
+        # Where it was asked for, or is the only way to stop the server, there is no server without it.
+        asked_for = settings.control != "auto" or settings.control_address
+        needed = bool(asked_for) or not (choice.names or attend)
         channel = _open_channel(settings, port, needed=needed)
     except ControlError as error:
         sock.close()
