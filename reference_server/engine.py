@@ -32,6 +32,7 @@ from reference_server.lifecycle import (
     Lifecycle,
     State,
 )
+from reference_server.limits import Limits
 from reference_server.signals import SignalWatch
 
 # A client that keeps its connection may have sent its next request just before it could know of the stop. Idle
@@ -85,7 +86,8 @@ class Connections(set[Any]):
 class Engine(uvicorn.Server):
     """Serves `app` on a bound socket until the lifecycle is asked to stop. Made inside the running loop."""
 
-    def __init__(self, app: Application, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: Application, lifecycle: Lifecycle, limits: Limits) -> None:
+        self.limits = limits
         self.in_flight = InFlight(app, lifecycle)
         config = uvicorn.Config(
             self.in_flight,
@@ -94,6 +96,7 @@ class Engine(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            h11_max_incomplete_event_size=limits.head_bytes,
         )
         super().__init__(config)
         self.lifecycle = lifecycle
@@ -172,7 +175,7 @@ class Engine(uvicorn.Server):
 
     def _new_protocol(self) -> asyncio.Protocol:
         implementation: Any = self.config.http_protocol_class
-        make = protocol_class(implementation)
+        make = protocol_class(implementation, self.limits)
         protocol: asyncio.Protocol = make(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
@@ -189,6 +192,9 @@ class Engine(uvicorn.Server):
         while True:
             await asyncio.sleep(1)
             await self.on_tick(0)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.connections):
+                connection.expire(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """The drain: at most the lifecycle's limit, then at most 0.8 s more."""
@@ -263,6 +269,7 @@ def serve(
     *,
     loop: str = "auto",
     watch: SignalWatch | None = None,
+    limits: Limits | None = None,
 ) -> int:
     """Serves until a stop, in any thread; returns the exit code, with the mark logged. KeyboardInterrupt ends it at
     once, without a mark.
@@ -270,7 +277,7 @@ def serve(
 
     async def main() -> int:
         try:
-            code = await Engine(make_app(), lifecycle).run_until_stopped(listener)
+            code = await Engine(make_app(), lifecycle, limits or Limits()).run_until_stopped(listener)
         except asyncio.CancelledError:  # Ctrl+C, where nobody handles signals
             _mute_uvicorn()
             lifecycle.close(EXIT_INTERRUPTED)

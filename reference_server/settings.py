@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         Limits().requests, ge=1, description="for models, at a time and in each worker; more are answered with 503"
     )
+    max_head_bytes: int = Field(
+        Limits().head_bytes, ge=256, description="larger heads of requests are answered with 431"
+    )
+    head_seconds: float = Field(Limits().head_seconds, gt=0, le=86400, description="for a request's head; then 408")
+    body_seconds: float = Field(Limits().body_seconds, gt=0, le=86400, description="for its body; then 408")
     model_control: bool = Field(False, description="let clients load and unload models (POST /v2/repository/models/…)")
     test_routes: bool = Field(
         False, description="serve what keeps it busy, for tests of its stop: /slow, /stream, the model sleeper"
@@ -138,7 +143,14 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_body_bytes, self.max_tensor_elements, self.max_requests)
+        return Limits(
+            self.max_body_bytes,
+            self.max_tensor_elements,
+            self.max_requests,
+            self.max_head_bytes,
+            self.head_seconds,
+            self.body_seconds,
+        )
 
     @property
     def policy(self) -> Policy:

@@ -61,7 +61,7 @@ def serve_models(
             model_control=settings.model_control,
         )
 
-    return serve(make, lifecycle, listener, loop=settings.loop, watch=watch)
+    return serve(make, lifecycle, listener, loop=settings.loop, watch=watch, limits=settings.limits)
 
 
 def finish(code: int) -> int:

@@ -710,7 +710,7 @@ def served(http: str, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Iterator[t
     ready = threading.Event()
 
     def serve() -> None:
-        codes.append(engine.serve(lambda: create_app(lifecycle, **how), lifecycle, sock))
+        codes.append(engine.serve(lambda: create_app(lifecycle, **how), lifecycle, sock, limits=how.get("limits")))
         ready.set()
 
     monkeypatch.setattr(lifecycle, "mark_ready", lambda: (Lifecycle.mark_ready(lifecycle), ready.set()))
@@ -762,6 +762,57 @@ def test_what_http_itself_refuses_is_an_error_like_others(http: str, monkeypatch
         ):
             status, headers, body = exchange(address, request)
             assert (status, headers["content-type"], list(body)) == (expected, "application/json", ["error"]), request
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_what_is_beside_a_body_is_limited_before_it_is_parsed(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunked = http_request("Transfer-Encoding: chunked")
+    long = b"x" * 100_000
+    with served(http, monkeypatch, limits=Limits(head_bytes=10_000)) as address:
+        for request in (
+            b"GET / HTTP/1.1\r\nHost: x\r\nX: " + long,
+            b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 20_000,
+            b"GET /" + long,
+            chunked + b"2;x=" + long,
+            chunked + b"2\r\n{}\r\n0\r\nX: " + long,
+        ):
+            status, headers, body = exchange(address, request)
+            assert (status, headers["connection"], list(body)) == (431, "close", ["error"]), request[:50]
+        body = json.dumps({"inputs": [tensor("INT8", [1] * 30_000)]}).encode()
+        assert exchange(address, http_request(f"Content-Length: {len(body)}", body=body))[0] == 200
+        pieces = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:50_000], body[50_000:]))
+        assert exchange(address, chunked + pieces + b"0\r\n\r\n")[0] == 200
+        with socket.create_connection(address, timeout=20) as kept:
+            for _ in range(100):  # the head of each counts for itself
+                kept.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX: " + long[:200] + b"\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b"]}"):
+                    answer += kept.recv(65536) or pytest.fail(f"closed after {answer!r}")
+                assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_half_sent_requests_end(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would fill the gate."""
+    with served(http, monkeypatch, limits=Limits(requests=2, head_seconds=0.2, body_seconds=0.4)) as address:
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(2)]
+            for connection in held:
+                connection.sendall(http_request("Content-Length: 9", body=b"{"))
+            for request, part in ((b"GET / HT", "head"), (http_request("Content-Length: 9", body=b"{"), "body")):
+                status, headers, answer = exchange(address, request)
+                if status == 503:  # the gate is full yet
+                    continue
+                assert (status, headers["connection"]) == (408, "close")
+                assert f"the request's {part} was not complete within" in answer["error"]
+            for connection in held:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 408 Request Timeout")
+                assert connection.recv(65536) == b""
+            silent = stack.enter_context(socket.create_connection(address, timeout=20))
+            assert silent.recv(100) == b""
+        assert exchange(address, http_request("Content-Length: 2", body=b"{}"))[0] == 400, "the gate is open again"
 
 
 # --- Models from elsewhere, and limits, through settings ------------------------------------------------------------

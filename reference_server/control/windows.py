@@ -1,6 +1,6 @@
 """Windows: a named pipe, with an access list of one entry: the user of this process, who also owns it.
 
-The first instance of a pipe has the name for itself. Where another process has it already, making one fails.
+Where another process has made that pipe already, making its first instance fails.
 """
 
 from __future__ import annotations
@@ -91,8 +91,23 @@ def _check_owner(handle: Any, address: str) -> None:
     found = win32security.GetSecurityInfo(
         handle, win32security.SE_KERNEL_OBJECT, win32security.OWNER_SECURITY_INFORMATION
     )
-    if (owner := found.GetSecurityDescriptorOwner()) != _me():
-        raise NotAllowed(f"control address {address}: its owner is {win32security.ConvertSidToStringSid(owner)}")
+    owner: Any = found.GetSecurityDescriptorOwner()
+    if owner != _me():
+        whose = win32security.ConvertSidToStringSid(owner) if owner else "unknown"
+        raise NotAllowed(f"control address {address}: expected a pipe of this user, its owner is {whose}")
+
+
+def _claim(address: str, attributes: Any) -> Any:
+    """A name that one process has, and that is free when that process is gone: a pipe's is its clients', too."""
+    name = f"Global\\{address.removeprefix(PREFIX)}"
+    try:
+        mutex = win32event.CreateMutex(attributes, False, name)
+    except pywintypes.error:  # another user's
+        raise AddressTaken(address) from None
+    if win32api.GetLastError() == winerror.ERROR_ALREADY_EXISTS:
+        mutex.Close()
+        raise AddressTaken(address)
+    return mutex
 
 
 class Operation:
@@ -151,11 +166,13 @@ class Listener:
     def __init__(self, address: str) -> None:
         self.address = address
         self._attributes = _only_for_me()
+        self._claim: Any = _claim(address, self._attributes)
         self._woken: Any = win32event.CreateEvent(None, True, False, None)
         try:
             with _os_errors():
                 self._free = self._instance(FILE_FLAG_FIRST_PIPE_INSTANCE)
         except OSError as error:
+            self._claim.Close()
             if error.winerror in (winerror.ERROR_ACCESS_DENIED, winerror.ERROR_PIPE_BUSY):
                 raise AddressTaken(address) from None
             raise cannot("make control pipe", address, error) from None
@@ -196,6 +213,7 @@ class Listener:
 
     def close(self) -> None:
         self._free.Close()
+        self._claim.Close()
 
 
 def connect(address: str, deadline: float) -> Stream:
