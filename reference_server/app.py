@@ -43,6 +43,7 @@ def create_app(
         from reference_server import testing
 
         embedded["sleeper"] = testing.Sleeper()
+    large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
     repository = Repository({**embedded, **(models or {})}, executor)
     record = metrics.Record(repository.names)
     stop = asyncio.Event()
@@ -58,6 +59,7 @@ def create_app(
         finally:
             # Never waits: a blocked call may outlive every limit, and what becomes of it is the lifecycle's decision.
             executor.shutdown(wait=False, cancel_futures=True)
+            large_bodies.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="reference_server",
@@ -69,7 +71,7 @@ def create_app(
     app.add_middleware(metrics.Metrics, record=record)
     errors.install(app)
     gate = Gate(limits.requests)
-    routes = Routes(app, gate)
+    routes = Routes(app, gate, large_bodies)
     v2.install(routes, repository, lifecycle, limits)
     v1.install(routes, repository, limits)
     generate.install(routes, repository, lifecycle, stop, limits)

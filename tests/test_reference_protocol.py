@@ -523,6 +523,62 @@ def test_limit_of_requests() -> None:
         assert client.post(INFER, {"inputs": [tensor("INT8", [1])]}).status_code == 200, "the places are free again"
 
 
+LARGE = 150_000  # elements: more than one piece in every way they are written
+
+
+@pytest.mark.parametrize("shape", [[LARGE], [1, LARGE], [LARGE, 1], [LARGE // 10, 2, 5], [3, LARGE // 3]])
+@pytest.mark.parametrize("datatype", ["FP64", "INT16", "BOOL", "BYTES"])
+def test_large_tensors_are_the_same_in_pieces(client: Client, datatype: str, shape: list[int]) -> None:
+    numbers = np.arange(LARGE) % 1000
+    array: Any = {"BOOL": numbers % 3 == 0, "FP64": numbers / 7, "INT16": numbers}.get(datatype)
+    if datatype == "BYTES":
+        array = np.array([f'"{number}],\\' for number in numbers], dtype=object)
+    nested, flat = array.reshape(shape).tolist(), array.tolist()
+    for given in (nested, flat):
+        answer = client.post(INFER, {"inputs": [tensor(datatype, given, shape)]})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["outputs"] == [tensor(datatype, flat, shape)]
+    if datatype != "INT16":  # what V1 says is INT64
+        assert client.post("/v1/models/identity:predict", {"instances": nested}).json() == {"predictions": nested}
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "part"),
+    [
+        ([1] * 200_000 + ["1"], [200_001], "got `str` - at `element 200000`"),
+        ([[1, 2]] * 100_000 + [[1]], [100_001, 2], "not rectangular"),
+        ([[1, 2]] * 100_000 + [[1, 2, 3], [1]], [100_002, 2], "not rectangular"),
+        ([[1, 2]] * 100_000, [2, 100_000], "expected data of shape [2, 100000], found [100000, 2]"),
+        ([1] * 200_000 + [[1]], [200_001], "not rectangular"),
+        ([1] * 200_000, [200_001], "expected 200001 elements for shape [200001], found 200000"),
+        ([[]] * 200_000, [200_000, 1], "malformed"),
+    ],
+)
+def test_failures_of_large_tensors(client: Client, data: list[Any], shape: list[int], part: str) -> None:
+    answer = client.post(INFER, {"inputs": [tensor("FP32", data, shape)]})
+    assert (answer.status_code, part in answer.json()["error"]) == (400, True), answer.text
+
+
+def test_a_large_body_keeps_nobody_waiting(client: Client) -> None:
+    """It takes as long as before, but not the event loop's time."""
+    body = json.dumps({"inputs": [tensor("FP32", [0.12345678] * 1_000_000)]}).encode()
+
+    async def meanwhile() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        asking = asyncio.create_task(client.ask("POST", INFER, content=body))
+        longest = 0.0
+        while not asking.done():
+            before = loop.time()
+            await asyncio.sleep(0)
+            longest = max(longest, loop.time() - before)
+        assert asking.result().status_code == 200
+        return longest, loop.time() - begun
+
+    longest, whole = client.run(meanwhile())
+    assert longest < whole / 3
+
+
 # --- Repository and readiness ---------------------------------------------------------------------------------------
 
 
