@@ -22,7 +22,16 @@ from reference_server import control, signals
 from reference_server.lifecycle import DEFAULT_SIGNALS, Policy
 from reference_server.limits import Limits
 from reference_server.named import read as read_model
-from reference_server.sources import DEFAULT_PORT, ENV_PREFIX, PROGRAM, BadSettings, option, read_file, variable
+from reference_server.sources import (
+    DEFAULT_PORT,
+    ENV_PREFIX,
+    PROGRAM,
+    BadSettings,
+    is_of_kubernetes,
+    option,
+    read_file,
+    variable,
+)
 
 __all__ = ["BadSettings", "Settings", "load"]
 
@@ -164,6 +173,8 @@ def load(arguments: list[str]) -> Settings:
         environment = EnvSettingsSource(Settings)()
     except SettingsError as error:
         raise BadSettings(str(error)) from None
+    if is_of_kubernetes(environment.get("port")):
+        del environment["port"]
     _check_variables()
     path = options.get("config") or environment.get("config") or ""
     file = read_file(path)

@@ -768,6 +768,10 @@ def test_variables_of_a_kubernetes_service_are_no_mistakes(monkeypatch: pytest.M
     for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8080_TCP", "PORT_8080_TCP_ADDR"):
         monkeypatch.setenv(f"REFERENCE_SERVER_{name}", "10.0.0.1")
     assert load([]).port == 8080
+    monkeypatch.setenv("REFERENCE_SERVER_PORT", "tcp://10.0.0.1:80")
+    assert load([]).port == 8080
+    assert load(["--port", "9"]).port == 9
+    assert client.main(["status"]) in (EXIT_OK, client.EXIT_NOBODY_THERE)
 
 
 @posix

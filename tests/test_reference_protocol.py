@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import socket
@@ -11,6 +12,8 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -213,6 +216,23 @@ def test_binary_failures(client: Client, about: dict[str, Any], raw: bytes, part
     assert part in answer.json()["error"]
 
 
+def test_an_empty_tensor_of_a_huge_shape(client: Client) -> None:
+    assert post_binary(client, [(raw_tensor("x", "FP32", [0, 2**53, 2**53], 0), b"")]).status_code == 413
+    assert post_binary(client, [(raw_tensor("x", "FP32", [0, 2**20], 0), b"")]).status_code == 200
+
+
+def test_compressed_bodies() -> None:
+    body = json.dumps({"inputs": [tensor("INT8", [1] * 3)]}).encode()
+    with Client(ready_lifecycle(), limits=Limits(body_bytes=1000)) as client:
+        for encoding, compressed in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body))):
+            answer = client.post(INFER, compressed, content_encoding=encoding)
+            assert (answer.status_code, answer.json()["outputs"][0]["data"]) == (200, [1, 1, 1])
+            for wrong in (compressed[:-1], compressed + b"x"):
+                assert client.post(INFER, wrong, content_encoding=encoding).status_code == 400
+        bomb = gzip.compress(b" " * 10_000_000)[:1000]
+        assert client.post(INFER, bomb, content_encoding="gzip").status_code == 413
+
+
 def test_what_json_cannot_carry(client: Client) -> None:
     for datatype, raw in (("FP64", struct.pack("<d", float("nan"))), ("BYTES", b"\1\0\0\0\xff")):
         answer = post_binary(client, [(raw_tensor("x", datatype, [1], len(raw)), raw)])
@@ -411,6 +431,7 @@ FAILURES: list[tuple[int, str, str, object, str]] = [
     (400, "POST", GENERATE, {"text_input": "", "parameters": {"max_tokens": 0}}, "an integer from 1 to 4096, found 0"),
     (400, "POST", f"{GENERATE}_stream", {"text_input": "", "parameters": {"top_p": 1}}, "['top_p'] unknown"),
     (400, "POST", "/v2/repository/index", {"ready": 1}, "Expected `bool`, got `int` - at `$.ready`"),
+    (413, "POST", INFER, {"inputs": [tensor("FP32", [], [0, 2**53, 2**53])]}, f"has {2**106} elements; the limit"),
     (413, "POST", INFER, {"inputs": [tensor("FP32", [1], [2**52, 2])]}, "has 9007199254740992 elements; the limit"),
 ]
 
@@ -429,7 +450,8 @@ def test_failures_are_one_sentence(
 @pytest.mark.parametrize(
     ("status", "headers", "part"),
     [
-        (415, {"content-encoding": "gzip"}, "Content-Encoding 'gzip' is not supported"),
+        (415, {"content-encoding": "br"}, "Content-Encoding 'br' is not supported; expected one of identity, gzip"),
+        (400, {"content-encoding": "gzip"}, "the body is not what Content-Encoding says: "),
         (415, {"content-type": "text/plain"}, "Content-Type 'text/plain' is not supported; send application/json"),
         (400, {"content-length": "ten"}, "Content-Length: expected a number, found 'ten'"),
         (
@@ -474,6 +496,53 @@ def test_a_model_that_fails_is_no_traceback_for_the_client() -> None:
     assert answers["raises"].json() == answers["odd"].json() == {"error": "internal error"}
     assert answers["refuses"].json() == {"error": "model 'refuses': too purple"}
     assert answers["list"].json()["outputs"][0]["data"] == [1, 2]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("how", ["async", "def"])
+def test_whatever_a_model_raises_is_an_error_like_others(
+    error: BaseException, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raises:
+        def load(self) -> None: ...
+
+        def predict(self, inputs: Any, parameters: Any) -> Any:
+            raise error
+
+        def unload(self) -> None: ...
+
+    class RaisesInLoop(Raises):
+        async def predict(self, inputs: Any, parameters: Any) -> Any:
+            raise error
+
+    with Client(ready_lifecycle(), models={"bad": RaisesInLoop() if how == "async" else Raises()}) as client:
+        answer = client.post("/v2/models/bad/infer", {"inputs": [tensor("FP32", [1])]})
+        assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
+        assert client.post(INFER, {"inputs": [tensor("FP32", [1])]}).status_code == 200
+
+
+@pytest.mark.timeout(60)
+def test_the_log_of_a_failure_names_the_model(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd:
+        def load(self) -> None: ...
+
+        def predict(self, inputs: Any, parameters: Any) -> Any:
+            return {"y": np.array(["2020-01-01"], dtype="datetime64[D]")} if "odd" in parameters else 1 / 0
+
+        def unload(self) -> None: ...
+
+    body = json.dumps({"inputs": [tensor("FP32", [1])]}).encode()
+    odd = json.dumps({"inputs": [tensor("FP32", [1])], "parameters": {"odd": 1}}).encode()
+    with served("httptools", monkeypatch, models={"broken": Odd()}) as address:
+        for text in (body, odd):
+            caplog.clear()
+            head = f"POST /v2/models/broken/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+            assert exchange(address, head.encode() + text)[0] == 500
+            while "ASGI application" not in caplog.text:  # the answer comes first
+                time.sleep(0.01)
+            assert "while answering POST /v2/models/broken/infer" in caplog.text
 
 
 # --- Limits ---------------------------------------------------------------------------------------------------------

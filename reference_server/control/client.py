@@ -37,7 +37,7 @@ from reference_server.control.contract import (
     encode,
 )
 from reference_server.lifecycle import EXIT_BAD_SETTING, EXIT_OK
-from reference_server.sources import DEFAULT_PORT, PROGRAM, BadSettings, option, read_file, variable
+from reference_server.sources import DEFAULT_PORT, PROGRAM, BadSettings, is_of_kubernetes, option, read_file, variable
 
 DEEDS: Final = {
     "status": "Says how the server is, as JSON.",
@@ -97,7 +97,7 @@ def _address(options: argparse.Namespace) -> str:
             (variable(name), os.environ.get(variable(name))),
             (f"{path}: {option(name)}", file.get(name)),
         ):
-            if value not in (None, ""):
+            if value not in (None, "") and not (where == variable("port") and is_of_kubernetes(value)):
                 try:
                     return read(str(value))
                 except ValueError as error:

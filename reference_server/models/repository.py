@@ -78,6 +78,21 @@ class _Slot:
         await self._idle.wait()
 
 
+class ModelFailed(Exception):
+    """A model raised what would end more than its request."""
+
+
+def _blamed(model: str, error: BaseException) -> BaseException:
+    """What to raise instead of an error that came out of a model."""
+    if isinstance(error, ValueError):
+        return ProtocolError(400, f"model {model!r}: {error}")
+    task = asyncio.current_task()
+    cut = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    if isinstance(error, Exception) or cut:
+        return error
+    return ModelFailed(f"model {model!r} raised {type(error).__name__}")
+
+
 class Repository:
     """Every method raises ProtocolError: 404 for a model unknown or unloaded, 503 for one that is not ready otherwise.
 
@@ -215,8 +230,8 @@ class Repository:
                     _executor.set(self._executor)
                     return await function(inputs, parameters)
                 return await self._in_thread(function, inputs, parameters)
-            except ValueError as error:
-                raise ProtocolError(400, f"model {name!r}: {error}") from error
+            except BaseException as error:
+                raise _blamed(name, error) from error
 
     async def generate(self, name: str, text: str, parameters: Parameters) -> AsyncGenerator[str, None]:
         slot = self._ready_slot(name)
@@ -228,8 +243,10 @@ class Repository:
                 try:
                     async for piece in pieces:
                         yield piece
-                except ValueError as error:
-                    raise ProtocolError(400, f"model {name!r}: {error}") from error
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    raise _blamed(name, error) from error
 
     def _ready_slot(self, name: str) -> _Slot:
         slot = self._served(name)

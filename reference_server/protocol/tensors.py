@@ -46,7 +46,8 @@ def check(name: str, datatype: str, shape: tuple[int, ...]) -> None:
 def count(name: str, shape: tuple[int, ...], limit: int) -> int:
     """The number of elements; ProtocolError 413 if it is past the limit."""
     elements = math.prod(shape)
-    if elements > limit:
+    if math.prod(length or 1 for length in shape) > limit:  # NumPy counts so, too
+        elements = elements or math.prod(filter(None, shape))
         raise ProtocolError(413, f"tensor {name!r} has {elements} elements; the limit of this server is {limit}")
     return elements
 

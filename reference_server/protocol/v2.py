@@ -84,7 +84,7 @@ def _infer(routes: Routes, repository: Repository, limits: Limits) -> Act:
         card = repository.card(model, version)
         body = await read_body(request, limits)
         asked, given = await routes.beside(len(body), decode, model, card, body, request.headers.get(binary.HEADER))
-        answer = await repository.predict(model, given, asked.parameters)
+        answer = await repository.predict(model, given, messages.for_model(asked.parameters))
         head: dict[str, Any] = {"model_name": model, "model_version": version or card.versions[-1]}
         size = sum(array.nbytes for array in answer.outputs.values())
         return await routes.beside(size, _respond, head, asked, answer)
