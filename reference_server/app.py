@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import FastAPI
 
 import reference_server
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
 from reference_server.limits import Limits
 from reference_server.models import Model
 from reference_server.models.identity import Identity

@@ -7,13 +7,17 @@ that limit already. Deadlines are looked at once a second (`expire`), which cost
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import math
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
+from reference_server import graceful
+from reference_server.graceful import Application, Lifecycle, Listener, SignalWatch
 from reference_server.limits import Limits
 
 # What a chunk's size may take.
@@ -139,3 +143,31 @@ def _for_h11(base: Any) -> Any:
                 self.complete()
 
     return H11Protocol
+
+
+class Engine(graceful.Engine):
+    def __init__(self, app: Application, lifecycle: Lifecycle, limits: Limits) -> None:
+        def wrap(implementation: Any) -> Any:
+            return protocol_class(implementation, limits)
+
+        super().__init__(app, lifecycle, wrap=wrap, ws="none", h11_max_incomplete_event_size=limits.head_bytes)
+
+    def tick(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.connections):
+            connection.expire(now)
+
+
+def serve(
+    make_app: Callable[[], Application],
+    lifecycle: Lifecycle,
+    listener: Listener,
+    *,
+    loop: str = "auto",
+    watch: SignalWatch | None = None,
+    limits: Limits | None = None,
+) -> int:
+    """As graceful.serve, with limits."""
+    return graceful.serve(
+        lambda: Engine(make_app(), lifecycle, limits or Limits()), lifecycle, listener, loop=loop, watch=watch
+    )

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import queue
 import socket
 import threading
@@ -20,11 +22,22 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
 
 LOADED: Final = b"loaded\n"
 ASK: Final = b"?"
 GIVE: Final = b"!"
+
+
+def summary(lifecycle: Lifecycle) -> dict[str, Any]:
+    """For people and programs that ask, as JSON; `seconds_left` is null where nothing limits."""
+    left = lifecycle.seconds_left()
+    return {
+        "pid": os.getpid(),
+        "state": lifecycle.state.value,
+        "in_flight": lifecycle.in_flight,
+        "seconds_left": round(left, 3) if left < math.inf else None,
+    }
 
 
 class Inquiry:
@@ -87,7 +100,7 @@ class Reporter:
         with self._sock, contextlib.suppress(OSError):
             while word := self._sock.recv(1):
                 if word == ASK:
-                    self._sock.sendall(json.dumps(self._lifecycle.summary()).encode() + b"\n")
+                    self._sock.sendall(json.dumps(summary(self._lifecycle)).encode() + b"\n")
                 else:
                     self._take(take_over(self._sock))
 

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from reference_server import control, signals
-from reference_server.lifecycle import DEFAULT_SIGNALS, Policy
+from reference_server.graceful import DEFAULT_SIGNALS, Policy
 from reference_server.limits import Limits
 from reference_server.named import read as read_model
 from reference_server.sources import (
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     @classmethod
     def _loop_exists_here(cls, value: str) -> str:
         if value == "proactor":
-            from reference_server.engine import loop_factory
+            from reference_server.graceful import loop_factory
 
             loop_factory(value)
         return value

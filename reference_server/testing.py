@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
 from reference_server.models import Answer, Card, Parameters, Tensors, TensorSpec
 from reference_server.models.repository import in_thread
 from reference_server.protocol.events import event

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reference_server import logs, processes, reports
-from reference_server.lifecycle import (
+from reference_server.graceful import (
     EXIT_CUT,
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -25,7 +25,7 @@ from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
 if TYPE_CHECKING:
-    from reference_server.engine import Listener
+    from reference_server.graceful import Listener
 
 logger = logging.getLogger("reference_server")
 
@@ -40,7 +40,7 @@ def serve_models(
     """Serves the reference models in this process; returns the exit code, for `finish`."""
     # Here, since the leader needs neither FastAPI nor uvicorn nor NumPy.
     from reference_server.app import create_app
-    from reference_server.engine import serve
+    from reference_server.http import serve
     from reference_server.named import ModelError, find, read
 
     try:
@@ -88,7 +88,7 @@ def work() -> int:
     threading.Thread(target=_obey, args=(orders, lifecycle, beginning), name="orders", daemon=True).start()
     reporter = reports.Reporter(processes.redeem(message["reports"]), lifecycle)
     threading.Thread(target=reporter.answer, args=(processes.take_over,), name="reports", daemon=True).start()
-    from reference_server import app, engine, named  # noqa: F401 - takes a second, on a busy machine many
+    from reference_server import app, http, named  # noqa: F401 - takes a second, on a busy machine many
 
     beginning.acquire()
     return finish(serve_models(settings, lifecycle, reporter.want_listener))

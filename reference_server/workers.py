@@ -25,9 +25,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reference_server import processes
+from reference_server import processes, reports
 from reference_server.control.channel import Channel
-from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, Lifecycle
+from reference_server.graceful import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, Lifecycle
 from reference_server.reports import Inquiry
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -93,15 +93,15 @@ class Leader:
     def status(self) -> dict[str, Any]:
         """From any thread. The server is ready as soon as one worker is."""
         deadline = time.monotonic() + REPORT_SECONDS
-        reports = []
+        said = []
         for worker in sorted(self._workers.copy(), key=lambda worker: worker.process.pid):
-            said = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
-            reports.append(said or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
-        summary = self.lifecycle.summary()
-        if not self.lifecycle.stopping and any(report["state"] == "ready" for report in reports):
+            report = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
+            said.append(report or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
+        summary = reports.summary(self.lifecycle)
+        if not self.lifecycle.stopping and any(report["state"] == "ready" for report in said):
             summary["state"] = "ready"
-        in_flight = sum(report["in_flight"] or 0 for report in reports)
-        return {**summary, "in_flight": in_flight, "workers": reports}
+        in_flight = sum(report["in_flight"] or 0 for report in said)
+        return {**summary, "in_flight": in_flight, "workers": said}
 
     def _next_event(self) -> Callable[[], None] | None:
         wait = max(0.0, min(self._missing) - time.monotonic()) if self._missing else None

@@ -16,7 +16,7 @@ PACKAGE = Path(pytest_signalcompat.__file__).parent
 ROOT = PACKAGE.parent
 PLATFORM_FILES = {  # the only ones that may ask which system they run on
     *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("posix", "windows", "starting", "popen_windows")),
-    *(f"reference_server/{name}.py" for name in ("lifecycle", "processes", "service", "signals")),
+    *(f"reference_server/{name}.py" for name in ("graceful", "processes", "service")),
     *(f"reference_server/control/{name}.py" for name in ("__init__", "posix", "windows")),
 }
 SOURCES = sorted(path for name in ("pytest_signalcompat", "reference_server") for path in (ROOT / name).rglob("*.py"))

@@ -26,13 +26,12 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
-from reference_server import control
-from reference_server import lifecycle as lifecycle_module
+from reference_server import control, graceful
 from reference_server.control import channel as channel_module
 from reference_server.control import client
 from reference_server.control.channel import Channel
 from reference_server.control.contract import AddressTaken, ControlError, Lines, NotAllowed, Stream, decode, encode
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy, State
+from reference_server.graceful import EXIT_CUT, EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy, State
 from reference_server.settings import BadSettings, load
 
 from .test_reference_server import BODY, INFER, ROOT, Running, response, server, status
@@ -188,10 +187,10 @@ def test_stop_while_starting() -> None:
 BLOCKED = """
 import sys, time
 from fastapi import FastAPI
-from reference_server import logs, processes
+from reference_server import graceful, logs
 from reference_server.control.channel import Channel
-from reference_server.engine import serve
-from reference_server.lifecycle import WATCHDOG_SECONDS, Lifecycle, Policy
+from reference_server.http import serve
+from reference_server.graceful import WATCHDOG_SECONDS, Lifecycle, Policy
 
 app = FastAPI()
 
@@ -200,7 +199,7 @@ async def block() -> None:
     time.sleep(100)
 
 logs.configure()
-sock = processes.bind("127.0.0.1", 0)
+sock = graceful.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
 with Channel(sys.argv[1]) as channel:
     lifecycle = Lifecycle(Policy(drain_seconds=0.5), watchdog_seconds=WATCHDOG_SECONDS)
@@ -242,7 +241,7 @@ def test_in_a_thread_the_channel_alone_stops_it(count: int) -> None:
         code, output = running.end()
         assert code == EXIT_OK
         assert output.count("WARNING") == 1
-        names = ", ".join(lifecycle_module.DEFAULT_SIGNALS)
+        names = ", ".join(graceful.DEFAULT_SIGNALS)
         where = f"control {control.KIND} {control.default_address(running.port)}"
         assert f"not in the main thread: {names} cannot be handled here; {where} can stop the server" in output
 
@@ -388,7 +387,7 @@ def test_complaints_are_counted(caplog: pytest.LogCaptureFixture, monkeypatch: p
 
 
 def test_a_second_stop_is_a_second_signal(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle_module, "SAME_REQUEST_SECONDS", 0.0)
+    monkeypatch.setattr(graceful, "SAME_REQUEST_SECONDS", 0.0)
     for choice, forced in (("auto", False), ("ignore", False), ("force", True)):
         opened = Open(address)
         opened.lifecycle.policy = Policy(second_signal=choice)  # type: ignore[arg-type]
@@ -428,7 +427,7 @@ def test_a_client_reads_the_servers_own_settings(
     monkeypatch.delenv("REFERENCE_SERVER_CONTROL_ADDRESS")
     monkeypatch.setenv("REFERENCE_SERVER_PORT", "http")
     capsys.readouterr()
-    assert client.main(["status"]) == lifecycle_module.EXIT_BAD_SETTING
+    assert client.main(["status"]) == graceful.EXIT_BAD_SETTING
     expected = "reference_server status: REFERENCE_SERVER_PORT: expected a port from 1 to 65535; found 'http'\n"
     assert capsys.readouterr().err == expected
 
@@ -716,7 +715,7 @@ def test_the_command_line_wins_over_environment_over_file(file: File, monkeypatc
         ('signals = "none"', "none"),
         ('[signals]\nwindows = ["SIGBREAK"]\nposix = ["SIGBREAK"]', "SIGBREAK"),
         ('signals = { windows = "none", posix = "none" }', "none"),
-        ("[signals]", ",".join(lifecycle_module.DEFAULT_SIGNALS)),
+        ("[signals]", ",".join(graceful.DEFAULT_SIGNALS)),
     ],
 )
 def test_signals_as_list_or_table(file: File, text: str, signals: str) -> None:

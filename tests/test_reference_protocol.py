@@ -25,9 +25,8 @@ pytest.importorskip("fastapi", reason="needs the extra `reference`")
 import httpx
 import numpy as np
 
-from reference_server import processes
 from reference_server.app import create_app
-from reference_server.lifecycle import EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy
+from reference_server.graceful import EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy
 from reference_server.limits import Limits
 from reference_server.models import repository
 from reference_server.settings import BadSettings, load
@@ -824,12 +823,13 @@ def served(http: str, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Iterator[t
     pytest.importorskip(http)
     import uvicorn
 
-    from reference_server import engine
+    from reference_server import graceful
+    from reference_server import http as engine
 
     configure = uvicorn.Config
     monkeypatch.setattr(uvicorn, "Config", lambda app, **settings: configure(app, **settings, http=http))
     lifecycle = Lifecycle()
-    sock = processes.bind("127.0.0.1", 0)
+    sock = graceful.bind("127.0.0.1", 0)
     address: tuple[str, int] = sock.getsockname()
     codes: list[int] = []
     ready = threading.Event()

@@ -21,9 +21,8 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
 
-from reference_server import lifecycle as lifecycle_module
-from reference_server import processes, signals
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, Lifecycle, Policy, State
+from reference_server import graceful, signals
+from reference_server.graceful import EXIT_CUT, EXIT_OK, Lifecycle, Policy, State
 from reference_server.settings import BadSettings, load
 
 ROOT = Path(__file__).parent.parent
@@ -60,13 +59,13 @@ def test_setting_errors_name_the_setting(arguments: list[str], parts: list[str])
 
 
 def test_signals_of_elsewhere_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (signals, lifecycle_module):
+    for module in (graceful,):
         monkeypatch.setattr(module, "STOP_SIGNALS", ("SIGINT", "SIGBREAK"))
-    monkeypatch.setattr(signals, "USED_INSTEAD", "SIGBREAK")
-    choice = signals.choose("sigterm, SIGINT,SIGQUIT")
+    monkeypatch.setattr(graceful, "USED_INSTEAD", "SIGBREAK")
+    choice = graceful.choose("sigterm, SIGINT,SIGQUIT")
     assert choice.names == ("SIGBREAK", "SIGINT")
     assert choice.warning() == "SIGTERM, SIGQUIT: not delivered on this platform; SIGBREAK is used instead"
-    assert signals.choose("none") == signals.Choice(())
+    assert graceful.choose("none") == graceful.Choice(())
 
 
 # --- Lifecycle ------------------------------------------------------------------------------------------------------
@@ -82,7 +81,7 @@ def test_signals_of_elsewhere_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_second_request(monkeypatch: pytest.MonkeyPatch, second_signal: Any, interrupt: bool, forced: bool) -> None:
-    monkeypatch.setattr(lifecycle_module, "SAME_REQUEST_SECONDS", 0.0)
+    monkeypatch.setattr(graceful, "SAME_REQUEST_SECONDS", 0.0)
     heard: list[State] = []
     lifecycle = Lifecycle(Policy(second_signal=second_signal))
     lifecycle.listen(lambda: heard.append(lifecycle.state))
@@ -134,16 +133,16 @@ class ThreadedAccept(asyncio.SelectorEventLoop):
 def test_embedded_in_a_thread_and_no_request_lost(
     monkeypatch: pytest.MonkeyPatch, loop: type[asyncio.AbstractEventLoop]
 ) -> None:
-    from reference_server import engine
+    from reference_server import http as engine
     from reference_server.app import create_app
 
-    monkeypatch.setattr(engine, "loop_factory", lambda name: loop)
+    monkeypatch.setattr(graceful, "loop_factory", lambda name: loop)
     lifecycle = Lifecycle()
     codes: list[int] = []
     ends: list[str] = []
     asked: list[float] = []
     served = threading.Event()
-    sock = processes.bind("127.0.0.1", 0)
+    sock = graceful.bind("127.0.0.1", 0)
     address = sock.getsockname()
 
     def client() -> None:
@@ -349,7 +348,7 @@ def test_second_terminate_is_ignored_second_interrupt_forces() -> None:
         time.sleep(0.2)
         running.stop(signal.SIGTERM)
         running.wait_for("stop requested by SIGTERM")
-        time.sleep(lifecycle_module.SAME_REQUEST_SECONDS)
+        time.sleep(graceful.SAME_REQUEST_SECONDS)
         running.stop(signal.SIGTERM)
         running.wait_for("ignored")
         asked = running.stop(signal.SIGINT)
@@ -386,9 +385,9 @@ def test_stop_while_starting() -> None:
 SERVE = """
 import asyncio, contextlib, sys, time
 from fastapi import FastAPI
-from reference_server import logs, processes
-from reference_server.engine import serve
-from reference_server.lifecycle import WATCHDOG_SECONDS, Lifecycle, Policy
+from reference_server import graceful, logs
+from reference_server.http import serve
+from reference_server.graceful import WATCHDOG_SECONDS, Lifecycle, Policy
 from reference_server.signals import SignalWatch
 
 @contextlib.asynccontextmanager
@@ -405,7 +404,7 @@ async def block() -> None:
 
 logs.configure()
 lifecycle = Lifecycle(Policy(drain_seconds=1), watchdog_seconds=WATCHDOG_SECONDS)
-sock = processes.bind("127.0.0.1", 0)
+sock = graceful.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{{sock.getsockname()[1]}}", flush=True)
 with SignalWatch(["SIGTERM", "SIGINT"]) as watch:
     watch.deliver(lifecycle)

@@ -22,7 +22,8 @@ from reference_server.control.contract import (
     decode,
     encode,
 )
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
+from reference_server.reports import summary
 
 # So many clients at once, each for so long at most; others wait for their turn. Only this user can connect at all.
 CLIENTS: Final = 16
@@ -145,13 +146,13 @@ class Channel:
             self._lifecycle.force("forced by the control channel")
         else:
             self._lifecycle.request_stop("the control channel")
-        return self._lifecycle.summary()
+        return summary(self._lifecycle)
 
 
 def alone(lifecycle: Lifecycle) -> dict[str, Any]:
     """The status of a server of one process."""
-    summary = lifecycle.summary()
-    return {**summary, "workers": [summary]}
+    own = summary(lifecycle)
+    return {**own, "workers": [own]}
 
 
 class Complaints:

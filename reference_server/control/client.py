@@ -36,7 +36,7 @@ from reference_server.control.contract import (
     decode,
     encode,
 )
-from reference_server.lifecycle import EXIT_BAD_SETTING, EXIT_OK
+from reference_server.graceful import EXIT_BAD_SETTING, EXIT_OK
 from reference_server.sources import DEFAULT_PORT, PROGRAM, BadSettings, is_of_kubernetes, option, read_file, variable
 
 DEEDS: Final = {

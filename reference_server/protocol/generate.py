@@ -15,7 +15,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
 from reference_server.limits import Limits
 from reference_server.models.repository import Repository
 from reference_server.protocol import events, messages

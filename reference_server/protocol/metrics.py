@@ -16,7 +16,7 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi.responses import Response
 
-from reference_server.lifecycle import Lifecycle, State
+from reference_server.graceful import Lifecycle, State
 from reference_server.models.repository import Repository
 from reference_server.protocol.openapi import Operation
 from reference_server.protocol.routes import Routes

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 import reference_server
-from reference_server.lifecycle import Lifecycle, State
+from reference_server.graceful import Lifecycle, State
 from reference_server.limits import Limits
 from reference_server.models import Answer, Card, Tensor, Tensors, TensorSpec
 from reference_server.models.repository import Repository
