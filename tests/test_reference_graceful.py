@@ -96,8 +96,9 @@ def test_a_copy_meets_every_requirement(place: str, tmp_path: Path) -> None:
         environment["WINELAB_SITE"] = SITE
         if not os.access(WINE_PYTHON, os.X_OK):
             pytest.skip("no Windows Python under Wine: tools/winelab/winelab install")
+        asked = [WINE_PYTHON, "-c", "import fastapi, uvicorn"]
         found = subprocess.run(
-            [WINE_PYTHON, "-c", "import fastapi, uvicorn"], env=environment, check=False, timeout=300
+            asked, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=300
         )
         if found.returncode:
             pytest.skip(f"the lab's site {SITE} lacks FastAPI: tests/interop/clients_check.py installs it")
