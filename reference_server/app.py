@@ -45,7 +45,7 @@ def create_app(
         embedded["sleeper"] = testing.Sleeper()
     large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
     repository = Repository({**embedded, **(models or {})}, executor)
-    record = metrics.Record(repository.names)
+    record = metrics.Record(repository, lifecycle)
     stop = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -54,7 +54,11 @@ def create_app(
         lifecycle.listen(lambda: loop.call_soon_threadsafe(stop.set))
         try:
             await repository.load_all()
-            yield
+            refreshing = asyncio.create_task(record.refreshing())
+            try:
+                yield
+            finally:
+                refreshing.cancel()
             await repository.unload_all()
         finally:
             # Never waits: a blocked call may outlive every limit, and what becomes of it is the lifecycle's decision.
@@ -76,7 +80,7 @@ def create_app(
     v1.install(routes, repository, limits)
     generate.install(routes, repository, lifecycle, stop, limits)
     management.install(routes, repository, lifecycle, limits, workers, allowed=model_control)
-    metrics.install(routes, record, repository, lifecycle)
+    metrics.install(routes, record)
     openapi.install(app)
     if test_routes:
         app.include_router(testing.routes(lifecycle, executor, gate))

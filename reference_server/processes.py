@@ -10,8 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 from reference_server.graceful import STOP_SIGNALS
+
+# prometheus_client looks for it when it is imported.
+METRICS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def ignore_stop_signals() -> None:

@@ -82,6 +82,7 @@ def work() -> int:
     if not boot.endswith(b"\n"):
         return EXIT_CUT  # the leader died first
     message = json.loads(boot)
+    os.environ[processes.METRICS_DIRECTORY] = message["metrics"]
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     beginning = threading.Lock()  # taken once: by the main thread to serve, or by a stop that came before that

@@ -17,12 +17,15 @@ import logging
 import math
 import os
 import queue
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from reference_server import processes, reports
@@ -68,6 +71,7 @@ class Leader:
         self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
         self._exit_code = EXIT_OK
         self._told: set[str] = set()
+        self._metrics = ""
         self.lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS)
         self.lifecycle.in_flight = None  # the workers know, and `status` asks them
         self.lifecycle.at_last_resort(self._kill)
@@ -77,6 +81,12 @@ class Leader:
             channel.serve(self.lifecycle, self.status)
 
     def run(self) -> int:
+        with tempfile.TemporaryDirectory(prefix="reference_server-metrics-", ignore_cleanup_errors=True) as directory:
+            self._metrics = directory
+            self.lifecycle.at_last_resort(lambda: shutil.rmtree(directory, ignore_errors=True))
+            return self._run()
+
+    def _run(self) -> int:
         try:
             for _ in range(self._settings.workers):
                 if not self.lifecycle.stopping:
@@ -136,6 +146,9 @@ class Leader:
 
     def _ended(self, worker: Worker) -> None:
         self._workers.discard(worker)
+        with contextlib.suppress(OSError):
+            for file in Path(self._metrics).glob(f"gauge_live*_{worker.process.pid}.db"):
+                file.unlink()  # its requests are none in flight any more
         code = worker.process.returncode
         assert worker.process.stdin is not None
         worker.process.stdin.close()
@@ -176,7 +189,15 @@ class Leader:
         worker = Worker(process, first, inquiry)
         with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
             reports = processes.ticket(inquiry.theirs, process.pid)
-            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "reports": reports}))
+            worker.tell(
+                json.dumps(
+                    {
+                        "settings": self._settings.model_dump(mode="json"),
+                        "reports": reports,
+                        "metrics": self._metrics,
+                    }
+                )
+            )
         self._workers.add(worker)
         loaded = functools.partial(self._events.put, functools.partial(self._loaded, worker))
         threading.Thread(target=inquiry.listen, args=(loaded,), name="reports", daemon=True).start()

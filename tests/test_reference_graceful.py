@@ -93,7 +93,7 @@ def test_a_copy_meets_every_requirement(place: str, tmp_path: Path) -> None:
     environment = dict(os.environ)
     options = []
     if place == "wine":
-        environment["WINELAB_SITE"] = SITE
+        environment |= {"WINELAB_SITE": SITE, "SIGNALCOMPAT_WINE_PYTHON": WINE_PYTHON}
         if not os.access(WINE_PYTHON, os.X_OK):
             pytest.skip("no Windows Python under Wine: tools/winelab/winelab install")
         asked = [WINE_PYTHON, "-c", "import fastapi, uvicorn"]

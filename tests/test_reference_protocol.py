@@ -790,18 +790,18 @@ def test_metrics() -> None:
         client.get("/nothing")
         answer = client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    *_, last = lines = answer.text.splitlines()
+    lines = answer.text.splitlines()
     assert "a-name-of-the-client" not in answer.text
     assert answer.text.count("# TYPE ") == answer.text.count("# HELP ") == 5
     samples = [line for line in lines if not line.startswith("#")]
-    assert all(re.fullmatch(r'reference_server_\w+\{worker="\d+"(,\w+="[^"]*")*\} [\d.e+-]+', line) for line in samples)
-    counts = [line.partition(",")[2] for line in samples if "requests_total" in line]
-    assert 'route="/v2/models/{model}/infer",model="identity",status="200"} 1' in counts
-    assert 'route="/v2/models/{model}/infer",model="",status="404"} 1' in counts
-    assert 'route="",model="",status="404"} 1' in counts
+    assert all(line.startswith("reference_server_") for line in samples)
+    counts = [line.partition("{")[2] for line in samples if "requests_total" in line]
+    assert 'model="identity",route="/v2/models/{model}/infer",status="200"} 1.0' in counts
+    assert 'model="",route="/v2/models/{model}/infer",status="404"} 1.0' in counts
+    assert 'model="",route="",status="404"} 1.0' in counts
     assert any('state="ready"} 1' in line for line in samples)
-    assert any(line.startswith("reference_server_requests_in_flight") and line.endswith(" 1") for line in samples)
-    assert last.startswith("reference_server_request_seconds_count")
+    assert any(line.startswith("reference_server_requests_in_flight") and line.endswith(" 1.0") for line in samples)
+    assert any("request_seconds_count" in line for line in samples)
 
 
 def test_every_operation_is_documented(client: Client) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -463,6 +464,35 @@ def test_workers_survive_a_signal_to_the_whole_group() -> None:
         code, output = running.end()
         assert code == EXIT_OK
         assert output.count("stopped pid=") == 2
+
+
+@posix
+@pytest.mark.timeout(60)
+def test_metrics_are_those_of_all_workers_and_leave_no_file() -> None:
+    """Whichever worker is asked."""
+
+    def scrape() -> str:
+        connection = running.connect()
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return response(connection).decode()
+
+    before = set(Path(tempfile.gettempdir()).glob("reference_server-metrics-*"))
+    with server(workers=3) as running:
+        made = set(Path(tempfile.gettempdir()).glob("reference_server-metrics-*")) - before
+        for _ in range(20):
+            answer = running.begin(INFER, BODY)
+            assert status(answer.recv(65536)) == 200
+        wanted = [
+            'reference_server_requests_total{model="identity",route="/v2/models/{model}/infer",status="200"} 20.0',
+            'reference_server_state{state="ready"} 3.0',
+            'reference_server_model_ready{model="iris"} 1.0',
+        ]
+        for _ in range(5):  # what others count and are is a moment old
+            while not all(line in (found := scrape()) for line in wanted):
+                assert found.count("reference_server_requests_total{") < 9
+        running.stop()
+        assert running.end()[0] == EXIT_OK
+    assert made and not any(path.exists() for path in made)
 
 
 SLOW_IMPORT = """
