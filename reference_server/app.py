@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import FastAPI
 
 import reference_server
+from reference_server.changes import Changes
 from reference_server.graceful import Lifecycle
 from reference_server.limits import Limits
 from reference_server.models import Model
@@ -27,7 +28,7 @@ def create_app(
     *,
     blocking_threads: int = 8,
     limits: Limits | None = None,
-    workers: int = 1,
+    changes: Changes | None = None,
     test_routes: bool = False,
     model_control: bool = False,
 ) -> FastAPI:
@@ -53,7 +54,9 @@ def create_app(
         loop = asyncio.get_running_loop()
         lifecycle.listen(lambda: loop.call_soon_threadsafe(stop.set))
         try:
-            await repository.load_all()
+            await repository.load_all(changes.unloaded if changes else ())
+            if changes:
+                changes.attach(repository.change)
             refreshing = asyncio.create_task(record.refreshing())
             try:
                 yield
@@ -79,7 +82,7 @@ def create_app(
     v2.install(routes, repository, lifecycle, limits)
     v1.install(routes, repository, limits)
     generate.install(routes, repository, lifecycle, stop, limits)
-    management.install(routes, repository, lifecycle, limits, workers, allowed=model_control)
+    management.install(routes, repository, lifecycle, limits, changes, allowed=model_control)
     metrics.install(routes, record)
     openapi.install(app)
     if test_routes:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reference_server import processes, reports
+from reference_server.changes import Coordinator
 from reference_server.control.channel import Channel
 from reference_server.graceful import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, Lifecycle
 from reference_server.reports import Inquiry
@@ -68,6 +69,7 @@ class Leader:
         self._sock = sock
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._workers: set[Worker] = set()
+        self._changes = Coordinator(self._workers)
         self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
         self._exit_code = EXIT_OK
         self._told: set[str] = set()
@@ -146,6 +148,7 @@ class Leader:
 
     def _ended(self, worker: Worker) -> None:
         self._workers.discard(worker)
+        self._changes.done(worker)
         with contextlib.suppress(OSError):
             for file in Path(self._metrics).glob(f"gauge_live*_{worker.process.pid}.db"):
                 file.unlink()  # its requests are none in flight any more
@@ -195,12 +198,17 @@ class Leader:
                         "settings": self._settings.model_dump(mode="json"),
                         "reports": reports,
                         "metrics": self._metrics,
+                        "unloaded": sorted(self._changes.unloaded),
                     }
                 )
             )
         self._workers.add(worker)
         loaded = functools.partial(self._events.put, functools.partial(self._loaded, worker))
-        threading.Thread(target=inquiry.listen, args=(loaded,), name="reports", daemon=True).start()
+
+        def heard(message: dict[str, Any]) -> None:
+            self._events.put(lambda: self._changes.heard(worker, message))
+
+        threading.Thread(target=inquiry.listen, args=(loaded, heard), name="reports", daemon=True).start()
         threading.Thread(target=self._await, args=(worker,), daemon=True).start()
 
     def _await(self, worker: Worker) -> None:

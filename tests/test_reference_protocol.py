@@ -753,13 +753,6 @@ def test_an_unload_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch
         model.may_unload.set()
 
 
-def test_no_load_or_unload_for_one_of_several_workers() -> None:
-    with Client(ready_lifecycle(), workers=2) as client:
-        answer = client.post("/v2/repository/models/iris/unload", b"")
-        assert (answer.status_code, "one of 2 workers" in answer.text) == (409, True)
-        assert client.get("/v2/models/iris/ready").status_code == 200
-
-
 def test_readiness_follows_the_lifecycle() -> None:
     lifecycle = Lifecycle()
     with Client(lifecycle) as client:

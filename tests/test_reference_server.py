@@ -495,6 +495,55 @@ def test_metrics_are_those_of_all_workers_and_leave_no_file() -> None:
     assert made and not any(path.exists() for path in made)
 
 
+PICKY = """
+import os
+class Model:
+    def load(self):
+        try:
+            os.rename({flag!r}, {flag!r} + ".taken")
+        except FileNotFoundError:
+            return
+        raise RuntimeError("no room")
+    def unload(self): pass
+    def predict(self, inputs, parameters): return inputs
+"""
+
+
+@posix
+@pytest.mark.timeout(120)
+def test_models_are_loaded_and_unloaded_in_every_worker_or_in_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = tmp_path / "one of them fails"
+    (tmp_path / "zoo.py").write_text(PICKY.format(flag=str(flag)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def ask(method: str, path: str) -> bytes:
+        connection = running.connect()
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return response(connection)
+
+    def change(what: str) -> bytes:
+        return ask("POST", f"/v2/repository/models/m/{what}")
+
+    def everywhere() -> set[int]:
+        return {status(ask("GET", "/v2/models/m/ready")) for _ in range(30)}
+
+    with server("--model-control", "--model", "m=zoo:Model", workers=3) as running:
+        pids = re.findall(r"ready pid=(\d+)", "\n".join(running.lines))
+        assert (status(change("unload")), everywhere()) == (200, {404})
+        os.kill(int(pids[0]), signal.SIGKILL)
+        running.wait_for("ready pid=")
+        assert everywhere() == {404}, "the one that takes its place, too"
+        flag.touch()
+        refused = change("load")
+        assert (status(refused), b"failed to load: RuntimeError: no room" in refused) == (503, True)
+        assert everywhere() == {404}, "undone"
+        assert (status(ask("GET", "/v2/health/ready")), status(change("load")), everywhere()) == (200, 200, {200})
+        running.stop()
+        assert running.end()[0] == EXIT_OK
+
+
 SLOW_IMPORT = """
 import sys, time
 

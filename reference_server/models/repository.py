@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, Final, Literal, NamedTuple
 
@@ -141,9 +141,22 @@ class Repository:
             raise ProtocolError(404, f"model {name!r} not found; this server has {', '.join(self.names) or 'none'}")
         return slot
 
-    async def load_all(self) -> None:
-        for name in self._slots:
-            await self.load(name)
+    async def load_all(self, but: Collection[str] = ()) -> None:
+        for name, slot in self._slots.items():
+            if name in but:
+                slot.reason = UNLOADED
+            else:
+                await self.load(name)
+
+    async def change(self, verb: str, name: str) -> tuple[int, str]:
+        """`load` or `unload`: status and error."""
+        try:
+            await (self.load(name) if verb == "load" else self.unload(name))
+        except ProtocolError as error:
+            return error.status, str(error)
+        except Exception:  # is logged
+            return 500, f"model {name!r} failed to {verb}"
+        return 200, ""
 
     async def unload_all(self) -> None:
         """At the end: requests still running were cut, or their threads do not end."""
