@@ -93,6 +93,10 @@ def _for_httptools(base: Any, limits: Limits) -> Any:
         beside = 0  # bytes of this message that were no body's
 
         def data_received(self, data: bytes) -> None:
+            if len(data) <= limits.head_bytes - self.beside:
+                self.beside += len(data)
+                super().data_received(data)
+                return
             while data and not self.transport.is_closing():
                 room = limits.head_bytes - self.beside
                 if room <= 0:
