@@ -3,19 +3,18 @@
 `python -m reference_server` serves a few embedded models over the V1 and V2 (Open Inference) protocols. Read it in
 this order:
 
-    lifecycle.py   the states, the drain limit, the exit codes: one owner, usable from every thread
-    signals.py     stop signals of each platform, delivered to the lifecycle by a thread of their own
-    inflight.py    ASGI middleware: counts requests, cuts them when the limit is reached
-    engine.py      uvicorn as HTTP engine only (http.py); the drain itself
+    graceful.py    how a server stops, whole: states, limit and exit codes, signals, requests in flight, the drain; uses
+                   nothing else of this package, and is meant to be copied
+    signals.py     signals from a file of settings, and while the settings are still being read
+    http.py        limits on what clients send, in uvicorn's HTTP implementations
     worker.py      one serving process, alone or led
     workers.py     the leader: several processes on one listening socket, stopped through pipes
     processes.py   starting processes and sharing sockets, for each platform
-    acceptor.py    accepts connections, and loses none when it ends
     reports.py     what workers and leader say to each other beside that: how they are, and the listening socket
     control/       status, stop and drain without a signal
     service.py     the commands of the Windows service; service_host.py: what runs in it
     settings.py    command line, environment and file; sources.py (shared with clients), limits.py, named.py (`--model`)
-    app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/, load.py
+    app.py         the FastAPI application: protocol/ (V1, V2 and their extensions), models/; testing.py
     logs.py        one line a record on stderr
     __main__.py    puts the pieces together
 

@@ -1,4 +1,4 @@
-"""`python -m reference_server`: see `--help`. Exit codes are listed in lifecycle.py.
+"""`python -m reference_server`: see `--help`. Exit codes are listed in graceful.py.
 
 `python -m reference_server COMMAND …` does something else, see COMMANDS.
 """
@@ -13,15 +13,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from reference_server import logs
-from reference_server.lifecycle import (
+from reference_server.graceful import (
     DEFAULT_SIGNALS,
     EXIT_BAD_SETTING,
     EXIT_INTERRUPTED,
     EXIT_START_FAILED,
     WATCHDOG_SECONDS,
     Lifecycle,
+    choose,
 )
-from reference_server.signals import SignalWatch, choose
+from reference_server.signals import SignalWatch
 
 if TYPE_CHECKING:
     from reference_server.control.channel import Channel
@@ -62,7 +63,7 @@ def serve(arguments: list[str]) -> int:
 
 def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) -> int:
     """The server's life; returns the exit code. `attend` gets its lifecycle and address before it serves."""
-    from reference_server import processes, worker, workers
+    from reference_server import graceful, worker, workers
     from reference_server import settings as configuration
     from reference_server.control.contract import ControlError
 
@@ -77,15 +78,16 @@ def run(arguments: list[str], watch: SignalWatch, attend: Attend | None = None) 
         logger.warning("%s", choice.warning())
     watch.narrow(choice.names)
     try:
-        sock = processes.bind(settings.host, settings.port)
+        sock = graceful.bind(settings.host, settings.port)
     except OSError as error:
         logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
         return EXIT_START_FAILED
     host, port = sock.getsockname()[:2]
     logger.info("starting on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     try:
-        # Where it is the only way to stop the server, there is no server without it.
-        needed = settings.control != "auto" or not (choice.names or attend)
+        # Where it was asked for, or is the only way to stop the server, there is no server without it.
+        asked_for = settings.control != "auto" or settings.control_address
+        needed = bool(asked_for) or not (choice.names or attend)
         channel = _open_channel(settings, port, needed=needed)
     except ControlError as error:
         sock.close()

@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Final
 
-from reference_server.lifecycle import STOP_SIGNALS
+from reference_server.graceful import STOP_SIGNALS
 
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket bound but not listening: nobody can connect before a worker serves. OSError if the port is taken.
-
-    POSIX: SO_REUSEADDR, since connections of a server before may still be in TIME_WAIT. Windows: SO_EXCLUSIVEADDRUSE,
-    since there SO_REUSEADDR would let two servers listen on one port
-    (https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse).
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        if sys.platform == "win32":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+# prometheus_client looks for it when it is imported.
+METRICS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def ignore_stop_signals() -> None:
@@ -57,33 +35,6 @@ def ignore_stop_signals() -> None:
 
 
 def _nothing(_number: int, _frame: object) -> None: ...
-
-
-if sys.platform == "linux":
-    # <asm-generic/socket.h>; and a classic BPF program (<linux/filter.h>) of four instructions: load the flags of the
-    # TCP header; if SYN is among them keep nothing of the packet; else keep all of it.
-    SO_ATTACH_FILTER: Final = 26
-    DROP_SYN: Final = struct.pack("=" + "HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 2**32 - 1)
-
-    def admit_no_more(sock: socket.socket) -> bool:
-        """No connection that begins after this gets into the listening socket's queue, where `close` would reset it.
-
-        Closing resets what was queued since the last `accept`; the kernel has no call that does both at once. Here the
-        client is not answered, and is refused when it asks again; only handshakes that had begun come to their end.
-        False where nothing can be done, as elsewhere: there it is reset.
-        """
-        program = ctypes.create_string_buffer(DROP_SYN)
-        pointer = struct.pack("HP", len(DROP_SYN) // 8, ctypes.addressof(program))
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
-        except OSError:  # a container may forbid it, or the socket is closed
-            return False
-        return True
-
-else:
-
-    def admit_no_more(sock: socket.socket) -> bool:
-        return False
 
 
 if sys.platform == "win32":

@@ -4,6 +4,7 @@
     leader   !            here it is (processes.hand_over)
     leader   ?            how are you?
     worker   {"pid": …}   a line of JSON
+    worker   {"ask": …}   as changes.py says
 
 A worker gets the listening socket last. One that held it while it still starts would keep the port open after a stop,
 with clients waiting in a queue that nobody serves.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import queue
 import socket
 import threading
@@ -20,11 +23,22 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
 
 LOADED: Final = b"loaded\n"
 ASK: Final = b"?"
 GIVE: Final = b"!"
+
+
+def summary(lifecycle: Lifecycle) -> dict[str, Any]:
+    """For people and programs that ask, as JSON; `seconds_left` is null where nothing limits."""
+    left = lifecycle.seconds_left()
+    return {
+        "pid": os.getpid(),
+        "state": lifecycle.state.value,
+        "in_flight": lifecycle.in_flight,
+        "seconds_left": round(left, 3) if left < math.inf else None,
+    }
 
 
 class Inquiry:
@@ -38,14 +52,16 @@ class Inquiry:
         self._asking = threading.Lock()
         self._sending = threading.Lock()
 
-    def listen(self, loaded: Callable[[], None]) -> None:
+    def listen(self, loaded: Callable[[], None], heard: Callable[[dict[str, Any]], None]) -> None:
         """Hears the worker, to `close`."""
         with contextlib.suppress(OSError), self._ours.makefile("rb") as lines:
             for line in lines:
                 if line == LOADED:
                     loaded()
+                elif "pid" in (message := json.loads(line)):
+                    self._reports.put(message)
                 else:
-                    self._reports.put(json.loads(line))
+                    heard(message)
 
     def ask(self, seconds: float) -> dict[str, Any] | None:
         """None if the worker does not answer in time: it is still too young, or gone."""
@@ -76,18 +92,25 @@ class Reporter:
         self._sock = sock
         self._lifecycle = lifecycle
         self._listener: Future[socket.socket] = Future()
+        self._sending = threading.Lock()
 
     def want_listener(self) -> Future[socket.socket]:
-        with contextlib.suppress(OSError):  # the leader is gone, which ends this process
-            self._sock.sendall(LOADED)
+        self._send(LOADED)
         return self._listener
+
+    def say(self, document: dict[str, Any]) -> None:
+        self._send(json.dumps(document).encode() + b"\n")
+
+    def _send(self, line: bytes) -> None:
+        with self._sending, contextlib.suppress(OSError):  # the leader is gone, which ends this process
+            self._sock.sendall(line)
 
     def answer(self, take_over: Callable[[socket.socket], socket.socket]) -> None:
         """Serves the leader, to its end."""
         with self._sock, contextlib.suppress(OSError):
             while word := self._sock.recv(1):
                 if word == ASK:
-                    self._sock.sendall(json.dumps(self._lifecycle.summary()).encode() + b"\n")
+                    self.say(summary(self._lifecycle))
                 else:
                     self._take(take_over(self._sock))
 

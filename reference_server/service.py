@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from reference_server import logs
-from reference_server.lifecycle import EXIT_BAD_SETTING, EXIT_OK, EXIT_START_FAILED, WATCHDOG_SECONDS
+from reference_server.graceful import EXIT_BAD_SETTING, EXIT_OK, EXIT_START_FAILED, WATCHDOG_SECONDS
 
 EXIT_REFUSED: Final = 1
 START_SECONDS: Final = 60.0

@@ -3,7 +3,7 @@
 The manager starts an ordinary python.exe and passes on what concerns the service: a stop (SERVICE_CONTROL_STOP) and the
 shutdown of the system (SERVICE_CONTROL_PRESHUTDOWN, which allows time for it) start the drain. It is told
 START_PENDING until the server is ready, RUNNING, STOP_PENDING while it drains, and STOPPED: with 0 after a graceful
-stop, else with the exit code (lifecycle.py) as service-specific error. Checkpoints of a pending state grow, as long as
+stop, else with the exit code (graceful.py) as service-specific error. Checkpoints of a pending state grow, as long as
 this process is alive.
 
 A service has no console. Its log, and whatever it and its workers print, goes to a file. The event log would take
@@ -28,7 +28,7 @@ import servicemanager
 import win32service
 
 from reference_server import logs
-from reference_server.lifecycle import EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle, State, leave
+from reference_server.graceful import EXIT_OK, EXIT_START_FAILED, STOP_SIGNALS, Lifecycle, State, leave
 
 # https://learn.microsoft.com/windows/win32/debug/system-error-codes
 NO_ERROR: Final = 0
@@ -108,7 +108,7 @@ class Service:
         threading.Thread(target=self._await_ready, args=(lifecycle, address), name="ready", daemon=True).start()
 
     def _await_ready(self, lifecycle: Lifecycle, address: tuple[str, int]) -> None:
-        """A server is ready when it accepts connections (acceptor.py); a leader's lifecycle does not tell."""
+        """A server is ready when it accepts connections (graceful.py); a leader's lifecycle does not tell."""
         while lifecycle.wait(State.STARTING, ASK_SECONDS) is State.STARTING and not _accepts(address):
             pass
         self._report(win32service.SERVICE_RUNNING)  # nothing is reported where a stop came first

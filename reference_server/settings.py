@@ -19,10 +19,19 @@ from pydantic_settings import (
 )
 
 from reference_server import control, signals
-from reference_server.lifecycle import DEFAULT_SIGNALS, Policy
+from reference_server.graceful import DEFAULT_SIGNALS, Policy
 from reference_server.limits import Limits
 from reference_server.named import read as read_model
-from reference_server.sources import DEFAULT_PORT, ENV_PREFIX, PROGRAM, BadSettings, option, read_file, variable
+from reference_server.sources import (
+    DEFAULT_PORT,
+    ENV_PREFIX,
+    PROGRAM,
+    BadSettings,
+    is_of_kubernetes,
+    option,
+    read_file,
+    variable,
+)
 
 __all__ = ["BadSettings", "Settings", "load"]
 
@@ -38,7 +47,9 @@ class Settings(BaseSettings):
     word the command line does something else; each has a --help.
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", cli_kebab_case=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True
+    )
 
     config: str = Field("", description="TOML file with settings: drain-seconds = 5")
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -79,6 +90,15 @@ class Settings(BaseSettings):
     max_tensor_elements: int = Field(Limits().tensor_elements, ge=1, description="larger tensors, too")
     max_requests: int = Field(
         Limits().requests, ge=1, description="for models, at a time and in each worker; more are answered with 503"
+    )
+    max_head_bytes: int = Field(
+        Limits().head_bytes, ge=256, description="larger heads of requests are answered with 431"
+    )
+    head_seconds: float = Field(Limits().head_seconds, gt=0, le=86400, description="for a request's head; then 408")
+    body_seconds: float = Field(Limits().body_seconds, gt=0, le=86400, description="for its body; then 408")
+    model_control: bool = Field(False, description="let clients load and unload models (POST /v2/repository/models/…)")
+    test_routes: bool = Field(
+        False, description="serve what keeps it busy, for tests of its stop: /slow, /stream, the model sleeper"
     )
     model: list[str] = Field([], description="serve another model, as name=package.module:Class; repeatable")
 
@@ -125,14 +145,21 @@ class Settings(BaseSettings):
     @classmethod
     def _loop_exists_here(cls, value: str) -> str:
         if value == "proactor":
-            from reference_server.engine import loop_factory
+            from reference_server.graceful import loop_factory
 
             loop_factory(value)
         return value
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_body_bytes, self.max_tensor_elements, self.max_requests)
+        return Limits(
+            self.max_body_bytes,
+            self.max_tensor_elements,
+            self.max_requests,
+            self.max_head_bytes,
+            self.head_seconds,
+            self.body_seconds,
+        )
 
     @property
     def policy(self) -> Policy:
@@ -146,6 +173,8 @@ def load(arguments: list[str]) -> Settings:
         environment = EnvSettingsSource(Settings)()
     except SettingsError as error:
         raise BadSettings(str(error)) from None
+    if is_of_kubernetes(environment.get("port")):
+        del environment["port"]
     _check_variables()
     path = options.get("config") or environment.get("config") or ""
     file = read_file(path)

@@ -15,6 +15,11 @@ class BadSettings(Exception):
     """One line for each setting that is wrong: where it was found, what was expected, and what was found there."""
 
 
+def is_of_kubernetes(port: object) -> bool:
+    """For a Service called reference-server Kubernetes sets REFERENCE_SERVER_PORT=tcp://10.0.0.1:80."""
+    return isinstance(port, str) and port.partition("://")[0] in ("tcp", "udp", "sctp")
+
+
 def variable(name: str) -> str:
     return ENV_PREFIX + name.upper()
 

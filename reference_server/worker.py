@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reference_server import logs, processes, reports
-from reference_server.lifecycle import (
+from reference_server.changes import Changes
+from reference_server.graceful import (
     EXIT_CUT,
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -25,7 +26,7 @@ from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
 
 if TYPE_CHECKING:
-    from reference_server.engine import Listener
+    from reference_server.graceful import Listener
 
 logger = logging.getLogger("reference_server")
 
@@ -36,11 +37,12 @@ def serve_models(
     listener: Listener,
     *,
     watch: SignalWatch | None = None,
+    changes: Changes | None = None,
 ) -> int:
     """Serves the reference models in this process; returns the exit code, for `finish`."""
     # Here, since the leader needs neither FastAPI nor uvicorn nor NumPy.
     from reference_server.app import create_app
-    from reference_server.engine import serve
+    from reference_server.http import serve
     from reference_server.named import ModelError, find, read
 
     try:
@@ -56,10 +58,12 @@ def serve_models(
             models,
             blocking_threads=settings.blocking_threads,
             limits=settings.limits,
-            workers=settings.workers,
+            changes=changes,
+            test_routes=settings.test_routes,
+            model_control=settings.model_control,
         )
 
-    return serve(make, lifecycle, listener, loop=settings.loop, watch=watch)
+    return serve(make, lifecycle, listener, loop=settings.loop, watch=watch, limits=settings.limits)
 
 
 def finish(code: int) -> int:
@@ -80,25 +84,33 @@ def work() -> int:
     if not boot.endswith(b"\n"):
         return EXIT_CUT  # the leader died first
     message = json.loads(boot)
+    os.environ[processes.METRICS_DIRECTORY] = message["metrics"]
     settings = Settings(**message["settings"])
     lifecycle = Lifecycle(settings.policy, watchdog_seconds=WATCHDOG_SECONDS)
     beginning = threading.Lock()  # taken once: by the main thread to serve, or by a stop that came before that
-    threading.Thread(target=_obey, args=(orders, lifecycle, beginning), name="orders", daemon=True).start()
     reporter = reports.Reporter(processes.redeem(message["reports"]), lifecycle)
+    changes = Changes(reporter.say, message["unloaded"])
+    hears = orders, lifecycle, beginning, changes
+    threading.Thread(target=_obey, args=hears, name="orders", daemon=True).start()
     threading.Thread(target=reporter.answer, args=(processes.take_over,), name="reports", daemon=True).start()
-    from reference_server import app, engine, named  # noqa: F401 - takes a second, on a busy machine many
+    from reference_server import app, http, named  # noqa: F401 - takes a second, on a busy machine many
 
     beginning.acquire()
-    return finish(serve_models(settings, lifecycle, reporter.want_listener))
+    return finish(serve_models(settings, lifecycle, reporter.want_listener, changes=changes))
 
 
-def _obey(orders: BinaryIO, lifecycle: Lifecycle, beginning: threading.Lock) -> None:
+def _obey(orders: BinaryIO, lifecycle: Lifecycle, beginning: threading.Lock, changes: Changes) -> None:
     deeds: dict[bytes, Callable[[], None]] = {
         b"drain\n": lambda: lifecycle.request_drain("the leader"),
         b"stop\n": lambda: lifecycle.request_stop("the leader"),
         b"force\n": lambda: lifecycle.force("forced by the leader"),
     }
-    while deed := deeds.get(orders.readline()):
+    while line := orders.readline():
+        if line.startswith(b"{") and line.endswith(b"\n"):
+            changes.order(json.loads(line))
+            continue
+        if (deed := deeds.get(line)) is None:
+            break
         deed()
         if beginning.acquire(blocking=False):  # still importing, and nothing can interrupt that
             lifecycle.mark_stopped(EXIT_OK)

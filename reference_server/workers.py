@@ -17,17 +17,21 @@ import logging
 import math
 import os
 import queue
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from reference_server import processes
+from reference_server import processes, reports
+from reference_server.changes import Coordinator
 from reference_server.control.channel import Channel
-from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, Lifecycle
+from reference_server.graceful import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, EXIT_START_FAILED, Lifecycle
 from reference_server.reports import Inquiry
 from reference_server.settings import Settings
 from reference_server.signals import SignalWatch
@@ -65,9 +69,11 @@ class Leader:
         self._sock = sock
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._workers: set[Worker] = set()
+        self._changes = Coordinator(self._workers)
         self._missing: list[float] = []  # when to start a replacement, on the monotonic clock
         self._exit_code = EXIT_OK
         self._told: set[str] = set()
+        self._metrics = ""
         self.lifecycle = Lifecycle(settings.policy, watchdog_seconds=LEADER_WATCHDOG_SECONDS)
         self.lifecycle.in_flight = None  # the workers know, and `status` asks them
         self.lifecycle.at_last_resort(self._kill)
@@ -77,6 +83,12 @@ class Leader:
             channel.serve(self.lifecycle, self.status)
 
     def run(self) -> int:
+        with tempfile.TemporaryDirectory(prefix="reference_server-metrics-", ignore_cleanup_errors=True) as directory:
+            self._metrics = directory
+            self.lifecycle.at_last_resort(lambda: shutil.rmtree(directory, ignore_errors=True))
+            return self._run()
+
+    def _run(self) -> int:
         try:
             for _ in range(self._settings.workers):
                 if not self.lifecycle.stopping:
@@ -93,15 +105,15 @@ class Leader:
     def status(self) -> dict[str, Any]:
         """From any thread. The server is ready as soon as one worker is."""
         deadline = time.monotonic() + REPORT_SECONDS
-        reports = []
+        said = []
         for worker in sorted(self._workers.copy(), key=lambda worker: worker.process.pid):
-            said = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
-            reports.append(said or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
-        summary = self.lifecycle.summary()
-        if not self.lifecycle.stopping and any(report["state"] == "ready" for report in reports):
+            report = worker.inquiry.ask(max(0.01, deadline - time.monotonic()))
+            said.append(report or {"pid": worker.process.pid, "state": "silent", "in_flight": None})
+        summary = reports.summary(self.lifecycle)
+        if not self.lifecycle.stopping and any(report["state"] == "ready" for report in said):
             summary["state"] = "ready"
-        in_flight = sum(report["in_flight"] or 0 for report in reports)
-        return {**summary, "in_flight": in_flight, "workers": reports}
+        in_flight = sum(report["in_flight"] or 0 for report in said)
+        return {**summary, "in_flight": in_flight, "workers": said}
 
     def _next_event(self) -> Callable[[], None] | None:
         wait = max(0.0, min(self._missing) - time.monotonic()) if self._missing else None
@@ -136,6 +148,10 @@ class Leader:
 
     def _ended(self, worker: Worker) -> None:
         self._workers.discard(worker)
+        self._changes.done(worker)
+        with contextlib.suppress(OSError):
+            for file in Path(self._metrics).glob(f"gauge_live*_{worker.process.pid}.db"):
+                file.unlink()  # its requests are none in flight any more
         code = worker.process.returncode
         assert worker.process.stdin is not None
         worker.process.stdin.close()
@@ -176,10 +192,23 @@ class Leader:
         worker = Worker(process, first, inquiry)
         with contextlib.suppress(OSError):  # Windows cannot share a socket with a process that is gone already
             reports = processes.ticket(inquiry.theirs, process.pid)
-            worker.tell(json.dumps({"settings": self._settings.model_dump(mode="json"), "reports": reports}))
+            worker.tell(
+                json.dumps(
+                    {
+                        "settings": self._settings.model_dump(mode="json"),
+                        "reports": reports,
+                        "metrics": self._metrics,
+                        "unloaded": sorted(self._changes.unloaded),
+                    }
+                )
+            )
         self._workers.add(worker)
         loaded = functools.partial(self._events.put, functools.partial(self._loaded, worker))
-        threading.Thread(target=inquiry.listen, args=(loaded,), name="reports", daemon=True).start()
+
+        def heard(message: dict[str, Any]) -> None:
+            self._events.put(lambda: self._changes.heard(worker, message))
+
+        threading.Thread(target=inquiry.listen, args=(loaded, heard), name="reports", daemon=True).start()
         threading.Thread(target=self._await, args=(worker,), daemon=True).start()
 
     def _await(self, worker: Worker) -> None:

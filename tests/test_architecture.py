@@ -20,7 +20,7 @@ WINDOWS = ("windows", "job", "popen_windows")
 PLATFORM_FILES = {  # the only ones that may ask which system they run on
     *(f"pytest_signalcompat/supervisor/{name}.py" for name in ("run", "starting", "protocol")),
     *(f"pytest_signalcompat/supervisor/{name}.py" for name in POSIX + WINDOWS),
-    *(f"reference_server/{name}.py" for name in ("lifecycle", "processes", "service", "signals")),
+    *(f"reference_server/{name}.py" for name in ("graceful", "processes", "service")),
     *(f"reference_server/control/{name}.py" for name in ("__init__", "posix", "windows")),
 }
 SOURCES = sorted(path for name in ("pytest_signalcompat", "reference_server") for path in (ROOT / name).rglob("*.py"))

@@ -23,6 +23,18 @@ def test_kserve_repeats_the_name_of_the_model(client: Client) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def test_what_triton_always_sends_is_no_parameter_of_a_model(client: Client) -> None:
+    own = {"sequence_id": 7, "sequence_start": True, "sequence_end": False, "priority": 1, "timeout": 5}
+    body = {"inputs": [tensor("BYTES", ["The captain"], name="text_input")], "parameters": own}
+    assert client.post("/v2/models/ngram/infer", body).status_code == 200
+    binary = client.post("/v2/models/ngram/infer", {**body, "parameters": {"binary_data_output": True}})
+    assert binary.headers["content-type"] == "application/octet-stream", binary.text
+    generated = client.post("/v2/models/ngram/generate", {"text_input": "The", "parameters": own})
+    assert generated.status_code == 200, generated.text
+    wrong = client.post("/v2/models/ngram/infer", {**body, "parameters": {"top_p": 1}})
+    assert (wrong.status_code, "['top_p'] unknown" in wrong.text) == (400, True)
+
+
 @pytest.mark.parametrize("data", [b"[1.0, -2]", b"[[1.0, -2e0]]"])
 def test_a_whole_number_may_be_written_with_a_point(client: Client, data: bytes) -> None:
     """As open-inference-openapi does with every number."""

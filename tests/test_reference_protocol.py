@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import socket
@@ -11,6 +12,8 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +25,10 @@ pytest.importorskip("fastapi", reason="needs the extra `reference`")
 import httpx
 import numpy as np
 
-from reference_server import processes
 from reference_server.app import create_app
-from reference_server.lifecycle import EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy
+from reference_server.graceful import EXIT_OK, EXIT_START_FAILED, Lifecycle, Policy
 from reference_server.limits import Limits
+from reference_server.models import repository
 from reference_server.settings import BadSettings, load
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +42,7 @@ class Client:
     """The application without a server: its lifespan, and requests straight to its ASGI interface."""
 
     def __init__(self, lifecycle: Lifecycle, **how: Any) -> None:
-        self._app = create_app(lifecycle, **how)
+        self._app = create_app(lifecycle, **{"test_routes": True, "model_control": True, **how})
         self._runner = asyncio.Runner()
         self._lifespan = self._app.router.lifespan_context(self._app)
 
@@ -210,6 +213,23 @@ def test_binary_failures(client: Client, about: dict[str, Any], raw: bytes, part
     answer = post_binary(client, [(about, raw)])
     assert answer.status_code == 400
     assert part in answer.json()["error"]
+
+
+def test_an_empty_tensor_of_a_huge_shape(client: Client) -> None:
+    assert post_binary(client, [(raw_tensor("x", "FP32", [0, 2**53, 2**53], 0), b"")]).status_code == 413
+    assert post_binary(client, [(raw_tensor("x", "FP32", [0, 2**20], 0), b"")]).status_code == 200
+
+
+def test_compressed_bodies() -> None:
+    body = json.dumps({"inputs": [tensor("INT8", [1] * 3)]}).encode()
+    with Client(ready_lifecycle(), limits=Limits(body_bytes=1000)) as client:
+        for encoding, compressed in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body))):
+            answer = client.post(INFER, compressed, content_encoding=encoding)
+            assert (answer.status_code, answer.json()["outputs"][0]["data"]) == (200, [1, 1, 1])
+            for wrong in (compressed[:-1], compressed + b"x"):
+                assert client.post(INFER, wrong, content_encoding=encoding).status_code == 400
+        bomb = gzip.compress(b" " * 10_000_000)[:1000]
+        assert client.post(INFER, bomb, content_encoding="gzip").status_code == 413
 
 
 def test_what_json_cannot_carry(client: Client) -> None:
@@ -395,7 +415,7 @@ FAILURES: list[tuple[int, str, str, object, str]] = [
     ),
     (400, "POST", IRIS, {"inputs": [tensor("FP64", [1e308] * 4, [1, 4], "flowers")]}, "not finite"),
     (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [-1], name="seconds")]}, "not be negative"),
-    (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [1e308] * 2, name="seconds")]}, "from 0 to 86400, found inf"),
+    (400, "POST", SLEEPER, {"inputs": [tensor("FP64", [1e308] * 2, name="seconds")]}, "from 0 to 600, found inf"),
     (400, "POST", "/v1/models/iris:predict", {}, "under 'instances' or 'inputs', found neither"),
     (400, "POST", "/v1/models/iris:predict", {"instances": [], "inputs": []}, "found both"),
     (400, "POST", "/v1/models/iris:predict", {"instances": 5}, "expected numbers, booleans or strings, in lists"),
@@ -410,6 +430,7 @@ FAILURES: list[tuple[int, str, str, object, str]] = [
     (400, "POST", GENERATE, {"text_input": "", "parameters": {"max_tokens": 0}}, "an integer from 1 to 4096, found 0"),
     (400, "POST", f"{GENERATE}_stream", {"text_input": "", "parameters": {"top_p": 1}}, "['top_p'] unknown"),
     (400, "POST", "/v2/repository/index", {"ready": 1}, "Expected `bool`, got `int` - at `$.ready`"),
+    (413, "POST", INFER, {"inputs": [tensor("FP32", [], [0, 2**53, 2**53])]}, f"has {2**106} elements; the limit"),
     (413, "POST", INFER, {"inputs": [tensor("FP32", [1], [2**52, 2])]}, "has 9007199254740992 elements; the limit"),
 ]
 
@@ -428,7 +449,8 @@ def test_failures_are_one_sentence(
 @pytest.mark.parametrize(
     ("status", "headers", "part"),
     [
-        (415, {"content-encoding": "gzip"}, "Content-Encoding 'gzip' is not supported"),
+        (415, {"content-encoding": "br"}, "Content-Encoding 'br' is not supported; expected one of identity, gzip"),
+        (400, {"content-encoding": "gzip"}, "the body is not what Content-Encoding says: "),
         (415, {"content-type": "text/plain"}, "Content-Type 'text/plain' is not supported; send application/json"),
         (400, {"content-length": "ten"}, "Content-Length: expected a number, found 'ten'"),
         (
@@ -473,6 +495,53 @@ def test_a_model_that_fails_is_no_traceback_for_the_client() -> None:
     assert answers["raises"].json() == answers["odd"].json() == {"error": "internal error"}
     assert answers["refuses"].json() == {"error": "model 'refuses': too purple"}
     assert answers["list"].json()["outputs"][0]["data"] == [1, 2]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("how", ["async", "def"])
+def test_whatever_a_model_raises_is_an_error_like_others(
+    error: BaseException, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raises:
+        def load(self) -> None: ...
+
+        def predict(self, inputs: Any, parameters: Any) -> Any:
+            raise error
+
+        def unload(self) -> None: ...
+
+    class RaisesInLoop(Raises):
+        async def predict(self, inputs: Any, parameters: Any) -> Any:
+            raise error
+
+    with Client(ready_lifecycle(), models={"bad": RaisesInLoop() if how == "async" else Raises()}) as client:
+        answer = client.post("/v2/models/bad/infer", {"inputs": [tensor("FP32", [1])]})
+        assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
+        assert client.post(INFER, {"inputs": [tensor("FP32", [1])]}).status_code == 200
+
+
+@pytest.mark.timeout(60)
+def test_the_log_of_a_failure_names_the_model(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd:
+        def load(self) -> None: ...
+
+        def predict(self, inputs: Any, parameters: Any) -> Any:
+            return {"y": np.array(["2020-01-01"], dtype="datetime64[D]")} if "odd" in parameters else 1 / 0
+
+        def unload(self) -> None: ...
+
+    body = json.dumps({"inputs": [tensor("FP32", [1])]}).encode()
+    odd = json.dumps({"inputs": [tensor("FP32", [1])], "parameters": {"odd": 1}}).encode()
+    with served("httptools", monkeypatch, models={"broken": Odd()}) as address:
+        for text in (body, odd):
+            caplog.clear()
+            head = f"POST /v2/models/broken/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+            assert exchange(address, head.encode() + text)[0] == 500
+            while "ASGI application" not in caplog.text:  # the answer comes first
+                time.sleep(0.01)
+            assert "while answering POST /v2/models/broken/infer" in caplog.text
 
 
 # --- Limits ---------------------------------------------------------------------------------------------------------
@@ -522,6 +591,62 @@ def test_limit_of_requests() -> None:
         assert client.post(INFER, {"inputs": [tensor("INT8", [1])]}).status_code == 200, "the places are free again"
 
 
+LARGE = 150_000  # elements: more than one piece in every way they are written
+
+
+@pytest.mark.parametrize("shape", [[LARGE], [1, LARGE], [LARGE, 1], [LARGE // 10, 2, 5], [3, LARGE // 3]])
+@pytest.mark.parametrize("datatype", ["FP64", "INT16", "BOOL", "BYTES"])
+def test_large_tensors_are_the_same_in_pieces(client: Client, datatype: str, shape: list[int]) -> None:
+    numbers = np.arange(LARGE) % 1000
+    array: Any = {"BOOL": numbers % 3 == 0, "FP64": numbers / 7, "INT16": numbers}.get(datatype)
+    if datatype == "BYTES":
+        array = np.array([f'"{number}],\\' for number in numbers], dtype=object)
+    nested, flat = array.reshape(shape).tolist(), array.tolist()
+    for given in (nested, flat):
+        answer = client.post(INFER, {"inputs": [tensor(datatype, given, shape)]})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["outputs"] == [tensor(datatype, flat, shape)]
+    if datatype != "INT16":  # what V1 says is INT64
+        assert client.post("/v1/models/identity:predict", {"instances": nested}).json() == {"predictions": nested}
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "part"),
+    [
+        ([1] * 200_000 + ["1"], [200_001], "got `str` - at `element 200000`"),
+        ([[1, 2]] * 100_000 + [[1]], [100_001, 2], "not rectangular"),
+        ([[1, 2]] * 100_000 + [[1, 2, 3], [1]], [100_002, 2], "not rectangular"),
+        ([[1, 2]] * 100_000, [2, 100_000], "expected data of shape [2, 100000], found [100000, 2]"),
+        ([1] * 200_000 + [[1]], [200_001], "not rectangular"),
+        ([1] * 200_000, [200_001], "expected 200001 elements for shape [200001], found 200000"),
+        ([[]] * 200_000, [200_000, 1], "malformed"),
+    ],
+)
+def test_failures_of_large_tensors(client: Client, data: list[Any], shape: list[int], part: str) -> None:
+    answer = client.post(INFER, {"inputs": [tensor("FP32", data, shape)]})
+    assert (answer.status_code, part in answer.json()["error"]) == (400, True), answer.text
+
+
+def test_a_large_body_keeps_nobody_waiting(client: Client) -> None:
+    """It takes as long as before, but not the event loop's time."""
+    body = json.dumps({"inputs": [tensor("FP32", [0.12345678] * 1_000_000)]}).encode()
+
+    async def meanwhile() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        asking = asyncio.create_task(client.ask("POST", INFER, content=body))
+        longest = 0.0
+        while not asking.done():
+            before = loop.time()
+            await asyncio.sleep(0)
+            longest = max(longest, loop.time() - before)
+        assert asking.result().status_code == 200
+        return longest, loop.time() - begun
+
+    longest, whole = client.run(meanwhile())
+    assert longest < whole / 3
+
+
 # --- Repository and readiness ---------------------------------------------------------------------------------------
 
 
@@ -563,7 +688,7 @@ def test_unload_waits_for_requests_and_load_brings_back() -> None:
             return [answer.status_code for answer in answers], twice
 
         statuses, twice = client.run(unload_meanwhile())
-        assert statuses == [200, 200, 503, 409, 503]
+        assert statuses == [200, 200, 503, 409, 200], "a model that unloads takes no readiness away"
         assert twice.json() == {"error": "model 'slow' is unloading; ask again when that is done"}
         index = client.post("/v2/repository/index", {"ready": False}).json()
         assert {"name": "slow", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"} in index
@@ -582,11 +707,50 @@ def test_unload_waits_for_requests_and_load_brings_back() -> None:
         assert client.post("/v2/models/slow/infer", body).status_code == 200
 
 
-def test_no_load_or_unload_for_one_of_several_workers() -> None:
-    with Client(ready_lifecycle(), workers=2) as client:
-        answer = client.post("/v2/repository/models/iris/unload", b"")
-        assert (answer.status_code, "one of 2 workers" in answer.text) == (409, True)
+def test_what_tests_need_and_what_changes_models_must_be_asked_for() -> None:
+    with Client(ready_lifecycle(), test_routes=False, model_control=False) as client:
+        for path in ("/slow", "/blocking", "/stream", "/endless", "/v1/models/sleeper"):
+            assert client.get(path).status_code == 404, path
+        for what in ("load", "unload"):
+            answer = client.post(f"/v2/repository/models/iris/{what}", b"")
+            assert (answer.status_code, "--model-control allows it" in answer.json()["error"]) == (403, True)
+        assert client.post("/v2/repository/index", b"").status_code == 200
         assert client.get("/v2/models/iris/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/slow?seconds=601", "/blocking?seconds=601", "/stream?seconds=601"])
+def test_routes_for_tests_have_a_bound(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 400
+
+
+def test_routes_for_tests_pass_the_gate() -> None:
+    with Client(ready_lifecycle(), limits=Limits(requests=1)) as client:
+
+        async def two() -> list[int]:
+            asked = [client.ask("GET", "/slow?seconds=0.2"), client.ask("GET", "/blocking?seconds=0.2")]
+            return sorted(answer.status_code for answer in await asyncio.gather(*asked))
+
+        assert client.run(two()) == [200, 503]
+
+
+def test_an_unload_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "UNLOAD_SECONDS", 0.1)
+    model = Slow()
+    with Client(ready_lifecycle(), models={"slow": model}) as client:
+
+        async def while_busy() -> list[int]:
+            running = asyncio.create_task(client.ask("POST", "/v2/models/slow/infer", json=body))
+            await asyncio.sleep(0.05)
+            unloading = await client.ask("POST", "/v2/repository/models/slow/unload")
+            return [unloading.status_code, (await running).status_code]
+
+        body = {"inputs": [tensor("INT8", [1])]}
+        assert client.run(while_busy()) == [503, 200]
+        assert client.post("/v2/models/slow/infer", body).status_code == 200, "it stays loaded"
+        stuck = client.post("/v2/repository/models/slow/unload", b"")
+        assert (stuck.status_code, "still unloading after 0.1 s" in stuck.text) == (503, True)
+        assert client.get("/v2/health/ready").status_code == 200
+        model.may_unload.set()
 
 
 def test_readiness_follows_the_lifecycle() -> None:
@@ -619,18 +783,18 @@ def test_metrics() -> None:
         client.get("/nothing")
         answer = client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    *_, last = lines = answer.text.splitlines()
+    lines = answer.text.splitlines()
     assert "a-name-of-the-client" not in answer.text
     assert answer.text.count("# TYPE ") == answer.text.count("# HELP ") == 5
     samples = [line for line in lines if not line.startswith("#")]
-    assert all(re.fullmatch(r'reference_server_\w+\{worker="\d+"(,\w+="[^"]*")*\} [\d.e+-]+', line) for line in samples)
-    counts = [line.partition(",")[2] for line in samples if "requests_total" in line]
-    assert 'route="/v2/models/{model}/infer",model="identity",status="200"} 1' in counts
-    assert 'route="/v2/models/{model}/infer",model="",status="404"} 1' in counts
-    assert 'route="",model="",status="404"} 1' in counts
+    assert all(line.startswith("reference_server_") for line in samples)
+    counts = [line.partition("{")[2] for line in samples if "requests_total" in line]
+    assert 'model="identity",route="/v2/models/{model}/infer",status="200"} 1.0' in counts
+    assert 'model="",route="/v2/models/{model}/infer",status="404"} 1.0' in counts
+    assert 'model="",route="",status="404"} 1.0' in counts
     assert any('state="ready"} 1' in line for line in samples)
-    assert any(line.startswith("reference_server_requests_in_flight") and line.endswith(" 1") for line in samples)
-    assert last.startswith("reference_server_request_seconds_count")
+    assert any(line.startswith("reference_server_requests_in_flight") and line.endswith(" 1.0") for line in samples)
+    assert any("request_seconds_count" in line for line in samples)
 
 
 def test_every_operation_is_documented(client: Client) -> None:
@@ -652,18 +816,19 @@ def served(http: str, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Iterator[t
     pytest.importorskip(http)
     import uvicorn
 
-    from reference_server import engine
+    from reference_server import graceful
+    from reference_server import http as engine
 
     configure = uvicorn.Config
     monkeypatch.setattr(uvicorn, "Config", lambda app, **settings: configure(app, **settings, http=http))
     lifecycle = Lifecycle()
-    sock = processes.bind("127.0.0.1", 0)
+    sock = graceful.bind("127.0.0.1", 0)
     address: tuple[str, int] = sock.getsockname()
     codes: list[int] = []
     ready = threading.Event()
 
     def serve() -> None:
-        codes.append(engine.serve(lambda: create_app(lifecycle, **how), lifecycle, sock))
+        codes.append(engine.serve(lambda: create_app(lifecycle, **how), lifecycle, sock, limits=how.get("limits")))
         ready.set()
 
     monkeypatch.setattr(lifecycle, "mark_ready", lambda: (Lifecycle.mark_ready(lifecycle), ready.set()))
@@ -715,6 +880,57 @@ def test_what_http_itself_refuses_is_an_error_like_others(http: str, monkeypatch
         ):
             status, headers, body = exchange(address, request)
             assert (status, headers["content-type"], list(body)) == (expected, "application/json", ["error"]), request
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_what_is_beside_a_body_is_limited_before_it_is_parsed(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunked = http_request("Transfer-Encoding: chunked")
+    long = b"x" * 100_000
+    with served(http, monkeypatch, limits=Limits(head_bytes=10_000)) as address:
+        for request in (
+            b"GET / HTTP/1.1\r\nHost: x\r\nX: " + long,
+            b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 20_000,
+            b"GET /" + long,
+            chunked + b"2;x=" + long,
+            chunked + b"2\r\n{}\r\n0\r\nX: " + long,
+        ):
+            status, headers, body = exchange(address, request)
+            assert (status, headers["connection"], list(body)) == (431, "close", ["error"]), request[:50]
+        body = json.dumps({"inputs": [tensor("INT8", [1] * 30_000)]}).encode()
+        assert exchange(address, http_request(f"Content-Length: {len(body)}", body=body))[0] == 200
+        pieces = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:50_000], body[50_000:]))
+        assert exchange(address, chunked + pieces + b"0\r\n\r\n")[0] == 200
+        with socket.create_connection(address, timeout=20) as kept:
+            for _ in range(100):  # the head of each counts for itself
+                kept.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX: " + long[:200] + b"\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b"]}"):
+                    answer += kept.recv(65536) or pytest.fail(f"closed after {answer!r}")
+                assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_half_sent_requests_end(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would fill the gate."""
+    with served(http, monkeypatch, limits=Limits(requests=2, head_seconds=0.2, body_seconds=0.4)) as address:
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(2)]
+            for connection in held:
+                connection.sendall(http_request("Content-Length: 9", body=b"{"))
+            for request, part in ((b"GET / HT", "head"), (http_request("Content-Length: 9", body=b"{"), "body")):
+                status, headers, answer = exchange(address, request)
+                if status == 503:  # the gate is full yet
+                    continue
+                assert (status, headers["connection"]) == (408, "close")
+                assert f"the request's {part} was not complete within" in answer["error"]
+            for connection in held:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 408 Request Timeout")
+                assert connection.recv(65536) == b""
+            silent = stack.enter_context(socket.create_connection(address, timeout=20))
+            assert silent.recv(100) == b""
+        assert exchange(address, http_request("Content-Length: 2", body=b"{}"))[0] == 400, "the gate is open again"
 
 
 # --- Models from elsewhere, and limits, through settings ------------------------------------------------------------

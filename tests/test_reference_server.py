@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +22,8 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
 
-from reference_server import lifecycle as lifecycle_module
-from reference_server import processes, signals
-from reference_server.lifecycle import EXIT_CUT, EXIT_OK, Lifecycle, Policy, State
+from reference_server import graceful, signals
+from reference_server.graceful import EXIT_CUT, EXIT_OK, Lifecycle, Policy, State
 from reference_server.settings import BadSettings, load
 
 ROOT = Path(__file__).parent.parent
@@ -61,13 +61,13 @@ def test_setting_errors_name_the_setting(arguments: list[str], parts: list[str])
 
 
 def test_signals_of_elsewhere_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (signals, lifecycle_module):
+    for module in (graceful,):
         monkeypatch.setattr(module, "STOP_SIGNALS", ("SIGINT", "SIGBREAK"))
-    monkeypatch.setattr(signals, "USED_INSTEAD", "SIGBREAK")
-    choice = signals.choose("sigterm, SIGINT,SIGQUIT")
+    monkeypatch.setattr(graceful, "USED_INSTEAD", "SIGBREAK")
+    choice = graceful.choose("sigterm, SIGINT,SIGQUIT")
     assert choice.names == ("SIGBREAK", "SIGINT")
     assert choice.warning() == "SIGTERM, SIGQUIT: not delivered on this platform; SIGBREAK is used instead"
-    assert signals.choose("none") == signals.Choice(())
+    assert graceful.choose("none") == graceful.Choice(())
 
 
 # --- Lifecycle ------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_signals_of_elsewhere_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_second_request(monkeypatch: pytest.MonkeyPatch, second_signal: Any, interrupt: bool, forced: bool) -> None:
-    monkeypatch.setattr(lifecycle_module, "SAME_REQUEST_SECONDS", 0.0)
+    monkeypatch.setattr(graceful, "SAME_REQUEST_SECONDS", 0.0)
     heard: list[State] = []
     lifecycle = Lifecycle(Policy(second_signal=second_signal))
     lifecycle.listen(lambda: heard.append(lifecycle.state))
@@ -135,16 +135,16 @@ class ThreadedAccept(asyncio.SelectorEventLoop):
 def test_embedded_in_a_thread_and_no_request_lost(
     monkeypatch: pytest.MonkeyPatch, loop: type[asyncio.AbstractEventLoop]
 ) -> None:
-    from reference_server import engine
+    from reference_server import http as engine
     from reference_server.app import create_app
 
-    monkeypatch.setattr(engine, "loop_factory", lambda name: loop)
+    monkeypatch.setattr(graceful, "loop_factory", lambda name: loop)
     lifecycle = Lifecycle()
     codes: list[int] = []
     ends: list[str] = []
     asked: list[float] = []
     served = threading.Event()
-    sock = processes.bind("127.0.0.1", 0)
+    sock = graceful.bind("127.0.0.1", 0)
     address = sock.getsockname()
 
     def client() -> None:
@@ -260,7 +260,7 @@ class Running:
 
 @contextlib.contextmanager
 def server(*options: str, workers: int = 1) -> Iterator[Running]:
-    arguments = ["-m", "reference_server", "--port", "0", "--workers", str(workers), *options]
+    arguments = ["-m", "reference_server", "--port", "0", "--workers", str(workers), "--test-routes", *options]
     with Running(*arguments) as running:
         running.wait_for("ready pid=", workers)
         yield running
@@ -350,7 +350,7 @@ def test_second_terminate_is_ignored_second_interrupt_forces() -> None:
         time.sleep(0.2)
         running.stop(signal.SIGTERM)
         running.wait_for("stop requested by SIGTERM")
-        time.sleep(lifecycle_module.SAME_REQUEST_SECONDS)
+        time.sleep(graceful.SAME_REQUEST_SECONDS)
         running.stop(signal.SIGTERM)
         running.wait_for("ignored")
         asked = running.stop(signal.SIGINT)
@@ -387,9 +387,9 @@ def test_stop_while_starting() -> None:
 SERVE = """
 import asyncio, contextlib, sys, time
 from fastapi import FastAPI
-from reference_server import logs, processes
-from reference_server.engine import serve
-from reference_server.lifecycle import WATCHDOG_SECONDS, Lifecycle, Policy
+from reference_server import graceful, logs
+from reference_server.http import serve
+from reference_server.graceful import WATCHDOG_SECONDS, Lifecycle, Policy
 from reference_server.signals import SignalWatch
 
 @contextlib.asynccontextmanager
@@ -406,7 +406,7 @@ async def block() -> None:
 
 logs.configure()
 lifecycle = Lifecycle(Policy(drain_seconds=1), watchdog_seconds=WATCHDOG_SECONDS)
-sock = processes.bind("127.0.0.1", 0)
+sock = graceful.bind("127.0.0.1", 0)
 print(f"starting on http://127.0.0.1:{{sock.getsockname()[1]}}", flush=True)
 with SignalWatch(["SIGTERM", "SIGINT"]) as watch:
     watch.deliver(lifecycle)
@@ -465,6 +465,84 @@ def test_workers_survive_a_signal_to_the_whole_group() -> None:
         code, output = running.end()
         assert code == EXIT_OK
         assert output.count("stopped pid=") == 2
+
+
+@posix
+@pytest.mark.timeout(60)
+def test_metrics_are_those_of_all_workers_and_leave_no_file() -> None:
+    """Whichever worker is asked."""
+
+    def scrape() -> str:
+        connection = running.connect()
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return response(connection).decode()
+
+    before = set(Path(tempfile.gettempdir()).glob("reference_server-metrics-*"))
+    with server(workers=3) as running:
+        made = set(Path(tempfile.gettempdir()).glob("reference_server-metrics-*")) - before
+        for _ in range(20):
+            answer = running.begin(INFER, BODY)
+            assert status(answer.recv(65536)) == 200
+        wanted = [
+            'reference_server_requests_total{model="identity",route="/v2/models/{model}/infer",status="200"} 20.0',
+            'reference_server_state{state="ready"} 3.0',
+            'reference_server_model_ready{model="iris"} 1.0',
+        ]
+        for _ in range(5):  # what others count and are is a moment old
+            while not all(line in (found := scrape()) for line in wanted):
+                assert found.count("reference_server_requests_total{") < 9
+        running.stop()
+        assert running.end()[0] == EXIT_OK
+    assert made and not any(path.exists() for path in made)
+
+
+PICKY = """
+import os
+class Model:
+    def load(self):
+        try:
+            os.rename({flag!r}, {flag!r} + ".taken")
+        except FileNotFoundError:
+            return
+        raise RuntimeError("no room")
+    def unload(self): pass
+    def predict(self, inputs, parameters): return inputs
+"""
+
+
+@posix
+@pytest.mark.timeout(120)
+def test_models_are_loaded_and_unloaded_in_every_worker_or_in_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = tmp_path / "one of them fails"
+    (tmp_path / "zoo.py").write_text(PICKY.format(flag=str(flag)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def ask(method: str, path: str) -> bytes:
+        connection = running.connect()
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return response(connection)
+
+    def change(what: str) -> bytes:
+        return ask("POST", f"/v2/repository/models/m/{what}")
+
+    def everywhere() -> set[int]:
+        return {status(ask("GET", "/v2/models/m/ready")) for _ in range(30)}
+
+    with server("--model-control", "--model", "m=zoo:Model", workers=3) as running:
+        pids = re.findall(r"ready pid=(\d+)", "\n".join(running.lines))
+        assert (status(change("unload")), everywhere()) == (200, {404})
+        os.kill(int(pids[0]), signal.SIGKILL)
+        running.wait_for("ready pid=")
+        assert everywhere() == {404}, "the one that takes its place, too"
+        flag.touch()
+        refused = change("load")
+        assert (status(refused), b"failed to load: RuntimeError: no room" in refused) == (503, True)
+        assert everywhere() == {404}, "undone"
+        assert (status(ask("GET", "/v2/health/ready")), status(change("load")), everywhere()) == (200, 200, {200})
+        running.stop()
+        assert running.end()[0] == EXIT_OK
 
 
 SLOW_IMPORT = """

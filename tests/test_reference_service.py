@@ -57,7 +57,7 @@ class Service:
 
     def install(self, *options: str) -> None:
         how = ("--start", "manual", "--log", str(self.log))
-        code, output = self.do("install", *how, "--", "--port", "0", *options)
+        code, output = self.do("install", *how, "--", "--port", "0", "--test-routes", *options)
         assert (code, output) == (0, f"reference_server: service {self.name}: installed; its log is {self.log}")
 
     @contextlib.contextmanager

@@ -19,9 +19,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `reference`")
 
-from reference_server import control, processes, signals
+from reference_server import control, graceful, processes, signals
 from reference_server.control import client
-from reference_server.lifecycle import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, Lifecycle
+from reference_server.graceful import EXIT_CUT, EXIT_INTERRUPTED, EXIT_OK, Lifecycle
 from reference_server.models import Parameters, Tensors
 from reference_server.models.repository import Repository
 
@@ -97,7 +97,7 @@ def force(address: str) -> None:
 @posix
 def test_a_log_that_nobody_reads_holds_up_no_stop() -> None:
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "reference_server", "--port", "0", "--drain-seconds", "30"]
+    command = [sys.executable, "-m", "reference_server", "--port", "0", "--drain-seconds", "30", "--test-routes"]
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, writer)
         log = stack.enter_context(os.fdopen(reader))
@@ -142,7 +142,7 @@ def test_a_leader_without_descriptors_goes_on() -> None:
 
 def test_a_listener_handed_over_is_for_no_child_of_a_model() -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs, processes.bind("127.0.0.1", 0) as listener:
+    with ours, theirs, graceful.bind("127.0.0.1", 0) as listener:
         listener.listen()
         processes.hand_over(listener, ours, os.getpid())
         with processes.take_over(theirs) as taken:
@@ -189,7 +189,7 @@ def test_a_listener_whose_loop_is_closed_keeps_no_stop_from_the_others() -> None
 
 STUBBORN = """
 import threading
-from reference_server.lifecycle import Lifecycle, Policy
+from reference_server.graceful import Lifecycle, Policy
 
 lifecycle = Lifecycle(Policy(drain_seconds=0.1), watchdog_seconds=0.1)
 lifecycle.at_last_resort(lambda: 1 / 0)
@@ -206,7 +206,7 @@ def test_the_limit_holds_where_a_last_resort_fails() -> None:
 THREADLESS = """
 import resource, sys, threading
 from reference_server import logs
-from reference_server.lifecycle import EXIT_OK, Lifecycle, Policy
+from reference_server.graceful import EXIT_OK, Lifecycle, Policy
 
 logs.configure()
 lifecycle = Lifecycle(Policy(drain_seconds=0.2), watchdog_seconds=0.2)

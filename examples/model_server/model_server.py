@@ -15,8 +15,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from reference_server import logs
-from reference_server.engine import run
-from reference_server.lifecycle import WATCHDOG_SECONDS, Lifecycle, Policy
+from reference_server.graceful import WATCHDOG_SECONDS, Lifecycle, Policy, run
 
 
 class Model:

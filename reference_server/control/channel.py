@@ -11,9 +11,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reference_server import control
-from reference_server.control.contract import Stream
-from reference_server.control.protocol import COMMANDS, GREETING, REQUEST_BYTES, Lines, Refused, new_nonce, sign, verify
-from reference_server.lifecycle import Lifecycle
+from reference_server.control.contract import (
+    COMMANDS,
+    GREETING,
+    REQUEST_BYTES,
+    Lines,
+    NotAllowed,
+    Refused,
+    Stream,
+    decode,
+    encode,
+)
+from reference_server.graceful import Lifecycle
+from reference_server.reports import summary
 
 # So many clients at once, each for so long at most; others wait for their turn. Only this user can connect at all.
 CLIENTS: Final = 16
@@ -81,6 +91,9 @@ class Channel:
                 if self._closed.is_set() or (stream := self._listener.accept()) is None:
                     return
                 threading.Thread(target=self._serve, args=(stream,), name="control-client", daemon=True).start()
+            except NotAllowed as error:
+                self._places.release()
+                self._complaints.about(str(error))
             except (OSError, RuntimeError) as error:  # no descriptor or no thread left
                 self._places.release()
                 self._complaints.about(f"no clients for 1 s: {error}")
@@ -90,7 +103,7 @@ class Channel:
         farewell = None
         try:
             farewell = self._converse(stream, time.monotonic() + PATIENCE_SECONDS)
-        except (Refused, OSError, ValueError, RecursionError) as error:
+        except (Refused, OSError) as error:
             what = f"nothing complete within {PATIENCE_SECONDS:g} s" if isinstance(error, TimeoutError) else error
             self._complaints.about(f"a client was refused: {what}")
         finally:
@@ -109,25 +122,17 @@ class Channel:
 
     def _converse(self, stream: Stream, deadline: float) -> Farewell | None:
         """Returns what to do at the end of the server, if the client waits for that."""
-        key, nonce = self._listener.key, new_nonce()
-        stream.send(GREETING + nonce.encode() + b"\n", deadline)
-        line = Lines(stream, REQUEST_BYTES).next(deadline)
-        if not line:
-            raise Refused("it left without a word")
-        try:
-            request = verify(key, "client", nonce, line)
-        except Refused:
-            stream.send(b"refused\n", deadline)
-            raise
-        if request.get("command") not in COMMANDS or not isinstance(request.get("nonce"), str):
+        stream.send(GREETING + b"\n", deadline)
+        if not (line := Lines(stream, REQUEST_BYTES).next(deadline)):
+            return None  # it left without a word
+        request = decode(line)
+        if request.get("command") not in COMMANDS:
             raise Refused(f"expected one of {', '.join(COMMANDS)}, found {request!r:.80}")
-        theirs = request["nonce"]
-        answer = self._obey(request["command"])
-        stream.send(sign(key, "server", theirs, answer), time.monotonic() + PATIENCE_SECONDS)
+        stream.send(encode(self._obey(request["command"])), time.monotonic() + PATIENCE_SECONDS)
 
         def farewell(exit_code: int) -> None:
             with contextlib.suppress(OSError):
-                stream.send(sign(key, "server", theirs, {"exit_code": exit_code}), time.monotonic() + FAREWELL_SECONDS)
+                stream.send(encode({"exit_code": exit_code}), time.monotonic() + FAREWELL_SECONDS)
             stream.leave_open()
 
         return farewell if request.get("wait") is True else None
@@ -141,13 +146,13 @@ class Channel:
             self._lifecycle.force("forced by the control channel")
         else:
             self._lifecycle.request_stop("the control channel")
-        return self._lifecycle.summary()
+        return summary(self._lifecycle)
 
 
 def alone(lifecycle: Lifecycle) -> dict[str, Any]:
     """The status of a server of one process."""
-    summary = lifecycle.summary()
-    return {**summary, "workers": [summary]}
+    own = summary(lifecycle)
+    return {**own, "workers": [own]}
 
 
 class Complaints:

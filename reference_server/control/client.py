@@ -6,7 +6,7 @@ Exit codes:
     2   a setting or option is wrong
     69  no server answers at the address
     76  what answers there is no reference server, or answers too late
-    77  this user may not: the address or the key is closed to it, or the server refused the key
+    77  this user may not: the address is closed to it, or another user's
 
 With --wait the exit code is the server's own, and 70 where it ended without a word (killed).
 """
@@ -21,13 +21,23 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Final
+from typing import Final
 
 from reference_server import control
-from reference_server.control.contract import ControlError, NobodyThere, NotAllowed, Stream
-from reference_server.control.protocol import ANSWER_BYTES, GREETING, Lines, Refused, new_nonce, sign, verify
-from reference_server.lifecycle import EXIT_BAD_SETTING, EXIT_OK
-from reference_server.sources import DEFAULT_PORT, PROGRAM, BadSettings, option, read_file, variable
+from reference_server.control.contract import (
+    ANSWER_BYTES,
+    GREETING,
+    ControlError,
+    Lines,
+    NobodyThere,
+    NotAllowed,
+    Refused,
+    Stream,
+    decode,
+    encode,
+)
+from reference_server.graceful import EXIT_BAD_SETTING, EXIT_OK
+from reference_server.sources import DEFAULT_PORT, PROGRAM, BadSettings, is_of_kubernetes, option, read_file, variable
 
 DEEDS: Final = {
     "status": "Says how the server is, as JSON.",
@@ -38,7 +48,7 @@ DEEDS: Final = {
 EXIT_NOBODY_THERE: Final = 69
 EXIT_KILLED: Final = 70
 EXIT_NO_ANSWER: Final = 76
-EXIT_NO_KEY: Final = 77
+EXIT_NOT_ALLOWED: Final = 77
 # A server under load, or one whose workers are asked, may take a moment.
 ANSWER_SECONDS: Final = 10.0
 
@@ -81,18 +91,18 @@ def _address(options: argparse.Namespace) -> str:
     """Found as the server finds it: command line, environment, file, default. Raises BadSettings."""
     path = options.config or os.environ.get(variable("config"), "")
     file = read_file(path)
-    for name, read in (("control_address", _checked), ("port", _default_address)):
+    for name, read in (("control_address", _checked), ("port", _found_address)):
         for where, value in (
             (f"--{option(name)}", getattr(options, name)),
             (variable(name), os.environ.get(variable(name))),
             (f"{path}: {option(name)}", file.get(name)),
         ):
-            if value not in (None, ""):
+            if value not in (None, "") and not (where == variable("port") and is_of_kubernetes(value)):
                 try:
                     return read(str(value))
                 except ValueError as error:
                     raise BadSettings(f"{where}: {error}; found {value!r}") from None
-    return control.default_address(DEFAULT_PORT)
+    return control.find_address(DEFAULT_PORT)
 
 
 def _checked(address: str) -> str:
@@ -100,10 +110,10 @@ def _checked(address: str) -> str:
     return address
 
 
-def _default_address(port: str) -> str:
+def _found_address(port: str) -> str:
     if not (port.isdecimal() and 0 < int(port) < 65536):
         raise ValueError("expected a port from 1 to 65535")
-    return control.default_address(int(port))
+    return control.find_address(int(port))
 
 
 def _complain(command: str, exit_code: int, sentence: Exception) -> int:
@@ -119,7 +129,7 @@ def call(address: str, command: str, *, wait: bool = False) -> int:
     except NobodyThere as error:
         raise Failed(EXIT_NOBODY_THERE, str(error)) from None
     except NotAllowed as error:
-        raise Failed(EXIT_NO_KEY, str(error)) from None
+        raise Failed(EXIT_NOT_ALLOWED, str(error)) from None
     except ControlError as error:
         raise Failed(EXIT_NO_ANSWER, str(error)) from None
     with contextlib.closing(stream):
@@ -133,36 +143,17 @@ def call(address: str, command: str, *, wait: bool = False) -> int:
 
 def _converse(stream: Stream, address: str, command: str, wait: bool, deadline: float) -> int:
     lines = Lines(stream, ANSWER_BYTES)
-    greeting = lines.next(deadline)
-    if not greeting.startswith(GREETING):
+    if (greeting := lines.next(deadline)) != GREETING:
         raise Refused(f"expected a greeting, found {greeting[:40]!r}")
-    key, nonce = _read_key(address), new_nonce()
-    request = {"nonce": nonce, "command": command, "wait": wait}
-    stream.send(sign(key, "client", greeting.removeprefix(GREETING).decode("ascii", "replace"), request), deadline)
-    answer = lines.next(deadline)
-    if answer == b"refused":
-        raise Failed(EXIT_NO_KEY, f"the server at {address} refused the key in {control.key_path(address)}")
-    if not answer:
+    stream.send(encode({"command": command, "wait": wait}), deadline)
+    if not (answer := lines.next(deadline)):
         raise Refused("it closed the connection")
-    _say(verify(key, "server", nonce, answer))
+    print(json.dumps(decode(answer)), flush=True)
     if not wait:
         return EXIT_OK
     last = lines.next(math.inf)
     if not last:
         raise Failed(EXIT_KILLED, f"the server at {address} was killed")
-    exit_code: int = verify(key, "server", nonce, last)["exit_code"]
+    exit_code: int = decode(last)["exit_code"]
     lines.next(math.inf)  # the end: the process is gone
     return exit_code
-
-
-def _read_key(address: str) -> bytes:
-    path = control.key_path(address)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        what = f"cannot read key file {path}: {error.strerror}"
-        raise Failed(EXIT_NO_KEY, what) from None
-
-
-def _say(document: dict[str, Any]) -> None:
-    print(json.dumps(document), flush=True)

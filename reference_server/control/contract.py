@@ -1,12 +1,26 @@
-"""What a platform's file provides and uses: streams, errors, keys."""
+"""What a platform's file provides and uses: streams and errors; and what is said on a stream, a line of JSON each:
+
+    server   reference_server/1
+    client   {"command": "stop", "wait": true}
+    server   {"state": "draining", …}
+
+Where the client waits there is one more line at the server's end, `{"exit_code": 0}`, and then the end of the stream:
+the process is gone.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-import secrets
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
+
+GREETING: Final = b"reference_server/1"
+COMMANDS: Final = ("status", "stop", "force", "drain")
+# The longest line of a client. The longest of a server lists 256 workers.
+REQUEST_BYTES: Final = 1024
+ANSWER_BYTES: Final = 65536
 
 
 class ControlError(Exception):
@@ -28,7 +42,11 @@ class NobodyThere(ControlError):
 
 
 class NotAllowed(ControlError):
-    """The system refuses this user."""
+    """The system refuses this user, or what is there is another user's."""
+
+
+class Refused(Exception):
+    """The other side does not speak this protocol."""
 
 
 class Stream(Protocol):
@@ -45,13 +63,45 @@ class Stream(Protocol):
         """From now on only the end of the process closes it, and tells the other side of that end."""
 
 
+def encode(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Raises Refused."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"expected JSON, found {line[:40]!r}: {error}") from None
+    if not isinstance(document, dict):
+        raise Refused(f"expected an object, found {document!r:.40}")
+    return document
+
+
+class Lines:
+    """Reads lines of bounded length from a stream."""
+
+    def __init__(self, stream: Stream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._rest = b""
+
+    def next(self, deadline: float) -> bytes:
+        """b"" at the end of the stream; also a line that is not whole is lost then."""
+        while b"\n" not in self._rest:
+            if len(self._rest) > self._limit:
+                raise Refused(f"a line of more than {self._limit} bytes")
+            part = self._stream.receive(self._limit, deadline)
+            if not part:
+                return b""
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+
 def cannot(make: str, what: str | Path, error: OSError) -> ControlError:
     kind = NotAllowed if isinstance(error, PermissionError) else ControlError
     return kind(f"cannot {make} {what}: {error.strerror or error}")
-
-
-def new_key() -> bytes:
-    return secrets.token_hex(32).encode()
 
 
 def seconds_until(deadline: float) -> float | None:

@@ -1,6 +1,6 @@
-"""Windows: a named pipe, and a key file that nobody else can open for writing meanwhile.
+"""Windows: a named pipe, with an access list of one entry: the user of this process, who also owns it.
 
-Pipe and file have an access list with one entry: the user of this process.
+Where another process has made that pipe already, making its first instance fails.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import sys
 assert sys.platform == "win32"
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import ntsecuritycon
@@ -29,9 +27,9 @@ import winerror
 from reference_server.control.contract import (
     AddressTaken,
     NobodyThere,
+    NotAllowed,
     Stream,
     cannot,
-    new_key,
     seconds_until,
 )
 
@@ -50,15 +48,14 @@ def default_address(port: int) -> str:
 
 
 def check_address(address: str) -> None:
-    """ValueError unless a pipe of this machine can have that name, and a file, too."""
+    """ValueError unless a pipe of this machine can have that name."""
     name = address.removeprefix(PREFIX)
     if name == address or not name or len(name) > 200 or set(name) & set('\\/:*?"<>|'):
         raise ValueError(rf"expected a pipe of this machine, {PREFIX}NAME")
 
 
-def key_path(address: str) -> Path:
-    base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    return Path(base) / "reference_server" / f"{address.removeprefix(PREFIX)}.key"
+def find_address(port: int) -> str:
+    return default_address(port)
 
 
 @contextlib.contextmanager
@@ -70,13 +67,18 @@ def _os_errors() -> Iterator[None]:
         raise OSError(None, error.strerror, None, error.winerror) from None
 
 
-def _only_for_me() -> Any:
-    """Protected: nothing is inherited from the directory."""
+def _me() -> Any:
     token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), win32con.TOKEN_QUERY)
     user, _ = win32security.GetTokenInformation(token, win32security.TokenUser)
+    return user
+
+
+def _only_for_me() -> Any:
+    """Protected: nothing is inherited. By default an administrator's pipe would belong to all administrators."""
     access = win32security.ACL()
-    access.AddAccessAllowedAce(win32security.ACL_REVISION, ntsecuritycon.FILE_ALL_ACCESS, user)
+    access.AddAccessAllowedAce(win32security.ACL_REVISION, ntsecuritycon.FILE_ALL_ACCESS, _me())
     descriptor = win32security.SECURITY_DESCRIPTOR()
+    descriptor.SetSecurityDescriptorOwner(_me(), False)
     descriptor.SetSecurityDescriptorDacl(True, access, False)
     descriptor.SetSecurityDescriptorControl(win32security.SE_DACL_PROTECTED, win32security.SE_DACL_PROTECTED)
     attributes = win32security.SECURITY_ATTRIBUTES()
@@ -84,44 +86,28 @@ def _only_for_me() -> Any:
     return attributes
 
 
-def _remove_what_was_left(directory: Path) -> None:
-    """The keys of servers that were ended by force. That of a server that runs cannot be removed: it is open."""
-    for path in directory.glob("*.key"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+def _check_owner(handle: Any, address: str) -> None:
+    """NotAllowed unless the pipe is this user's: another one may have made it first, and nobody can give one away."""
+    found = win32security.GetSecurityInfo(
+        handle, win32security.SE_KERNEL_OBJECT, win32security.OWNER_SECURITY_INFORMATION
+    )
+    owner: Any = found.GetSecurityDescriptorOwner()
+    if owner != _me():
+        whose = win32security.ConvertSidToStringSid(owner) if owner else "unknown"
+        raise NotAllowed(f"control address {address}: expected a pipe of this user, its owner is {whose}")
 
 
-class Claim:
-    """The key file, with a new key in it, held open for as long as this process lives."""
-
-    def __init__(self, address: str) -> None:
-        self._path = key_path(address)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_what_was_left(self._path.parent)
-            self._path.unlink(missing_ok=True)  # an old file would keep its old access list
-            with _os_errors():
-                handle: Any = win32file.CreateFile(
-                    str(self._path),
-                    win32con.GENERIC_READ | win32con.GENERIC_WRITE,
-                    win32con.FILE_SHARE_READ,
-                    _only_for_me(),
-                    win32con.CREATE_NEW,
-                    0,
-                    None,
-                )
-        except OSError as error:
-            if error.winerror in (winerror.ERROR_SHARING_VIOLATION, winerror.ERROR_FILE_EXISTS):
-                raise AddressTaken(address) from None
-            raise cannot("make key file", self._path, error) from None
-        self._handle = handle
-        self.key = new_key()
-        win32file.WriteFile(handle, self.key)
-
-    def release(self) -> None:
-        self._handle.Close()
-        with contextlib.suppress(OSError):  # a client reads it just now; the next server removes it
-            self._path.unlink()
+def _claim(address: str, attributes: Any) -> Any:
+    """A name that one process has, and that is free when that process is gone: a pipe's is its clients', too."""
+    name = f"Global\\{address.removeprefix(PREFIX)}"
+    try:
+        mutex = win32event.CreateMutex(attributes, False, name)
+    except pywintypes.error:  # another user's
+        raise AddressTaken(address) from None
+    if win32api.GetLastError() == winerror.ERROR_ALREADY_EXISTS:
+        mutex.Close()
+        raise AddressTaken(address)
+    return mutex
 
 
 class Operation:
@@ -179,15 +165,14 @@ class Listener:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._claim = Claim(address)
-        self.key = self._claim.key
         self._attributes = _only_for_me()
+        self._claim: Any = _claim(address, self._attributes)
         self._woken: Any = win32event.CreateEvent(None, True, False, None)
         try:
             with _os_errors():
                 self._free = self._instance(FILE_FLAG_FIRST_PIPE_INSTANCE)
         except OSError as error:
-            self._claim.release()
+            self._claim.Close()
             if error.winerror in (winerror.ERROR_ACCESS_DENIED, winerror.ERROR_PIPE_BUSY):
                 raise AddressTaken(address) from None
             raise cannot("make control pipe", address, error) from None
@@ -228,17 +213,19 @@ class Listener:
 
     def close(self) -> None:
         self._free.Close()
-        self._claim.release()
+        self._claim.Close()
 
 
 def connect(address: str, deadline: float) -> Stream:
-    """Raises NobodyThere or ControlError."""
+    """Raises NobodyThere, NotAllowed or ControlError."""
     access = win32con.GENERIC_READ | win32con.GENERIC_WRITE
     flags = win32con.FILE_FLAG_OVERLAPPED | IDENTIFY_ONLY
     while True:
         try:
             with _os_errors():
-                return PipeStream(win32file.CreateFile(address, access, 0, None, win32con.OPEN_EXISTING, flags, None))
+                handle: Any = win32file.CreateFile(address, access, 0, None, win32con.OPEN_EXISTING, flags, None)
+                _check_owner(handle, address)
+                return PipeStream(handle)
         except OSError as error:
             if error.winerror == winerror.ERROR_FILE_NOT_FOUND:
                 raise NobodyThere(address) from None

@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, Final, Literal, NamedTuple
 
@@ -19,6 +19,8 @@ from reference_server.protocol.errors import ProtocolError
 # The words of https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
 State = Literal["UNAVAILABLE", "LOADING", "READY", "UNLOADING"]
 
+# An unload waits so long for requests that run, and for the model.
+UNLOAD_SECONDS: Final = 30.0
 UNLOADED: Final = "unloaded"  # on request: the reason that nothing is wrong with
 
 _executor: Final[contextvars.ContextVar[Executor]] = contextvars.ContextVar("executor")
@@ -56,6 +58,11 @@ class _Slot:
     def unloaded(self) -> bool:
         return self.reason == UNLOADED
 
+    def unloaded_by(self, task: asyncio.Task[None]) -> None:
+        self.state, self.reason = "UNAVAILABLE", UNLOADED
+        if not task.cancelled():
+            task.exception()  # is logged already, and there may be nobody left to tell
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         self._running += 1
@@ -69,6 +76,21 @@ class _Slot:
 
     async def idle(self) -> None:
         await self._idle.wait()
+
+
+class ModelFailed(Exception):
+    """A model raised what would end more than its request."""
+
+
+def _blamed(model: str, error: BaseException) -> BaseException:
+    """What to raise instead of an error that came out of a model."""
+    if isinstance(error, ValueError):
+        return ProtocolError(400, f"model {model!r}: {error}")
+    task = asyncio.current_task()
+    cut = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    if isinstance(error, Exception) or cut:
+        return error
+    return ModelFailed(f"model {model!r} raised {type(error).__name__}")
 
 
 class Repository:
@@ -94,8 +116,8 @@ class Repository:
 
     @property
     def all_ready(self) -> bool:
-        """A model that was unloaded on request is not waited for."""
-        return all(slot.state == "READY" or slot.unloaded for slot in self._slots.values())
+        """A model that is unloaded on request, or is being, is not waited for."""
+        return all(slot.state in ("READY", "UNLOADING") or slot.unloaded for slot in self._slots.values())
 
     def card(self, name: str, version: str | None = None) -> Card:
         card = self._served(name).card
@@ -119,9 +141,22 @@ class Repository:
             raise ProtocolError(404, f"model {name!r} not found; this server has {', '.join(self.names) or 'none'}")
         return slot
 
-    async def load_all(self) -> None:
-        for name in self._slots:
-            await self.load(name)
+    async def load_all(self, but: Collection[str] = ()) -> None:
+        for name, slot in self._slots.items():
+            if name in but:
+                slot.reason = UNLOADED
+            else:
+                await self.load(name)
+
+    async def change(self, verb: str, name: str) -> tuple[int, str]:
+        """`load` or `unload`: status and error."""
+        try:
+            await (self.load(name) if verb == "load" else self.unload(name))
+        except ProtocolError as error:
+            return error.status, str(error)
+        except Exception:  # is logged
+            return 500, f"model {name!r} failed to {verb}"
+        return 200, ""
 
     async def unload_all(self) -> None:
         """At the end: requests still running were cut, or their threads do not end."""
@@ -147,18 +182,33 @@ class Repository:
         slot.state, slot.reason = "READY", ""
 
     async def unload(self, name: str) -> None:
-        """New requests are refused at once; those that run are waited for."""
+        """New requests are refused at once; those that run are waited for, and past the limit the model stays loaded.
+
+        A model's own `unload` that takes longer than the limit goes on, and so does the state. 503 tells of both.
+        """
         slot = self._slot(name)
         self._refuse_in_transition(name, slot)
         if slot.state != "READY":
             slot.reason = UNLOADED
             return
         slot.state = "UNLOADING"
+        deadline = asyncio.get_running_loop().time() + UNLOAD_SECONDS
         try:
-            await slot.idle()
-            await self._unload(name, slot)
-        finally:
-            slot.state, slot.reason = "UNAVAILABLE", UNLOADED
+            async with asyncio.timeout_at(deadline):
+                await slot.idle()
+        except BaseException as error:
+            slot.state = "READY"
+            if isinstance(error, TimeoutError):
+                what = f"model {name!r} is still busy after {UNLOAD_SECONDS:g} s and stays loaded; ask again later"
+                raise ProtocolError(503, what) from None
+            raise
+        ending = asyncio.create_task(self._unload(name, slot))
+        ending.add_done_callback(slot.unloaded_by)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(ending)
+        except TimeoutError:
+            raise ProtocolError(503, f"model {name!r} is still unloading after {UNLOAD_SECONDS:g} s") from None
 
     async def _unload(self, name: str, slot: _Slot) -> None:
         try:
@@ -193,8 +243,8 @@ class Repository:
                     _executor.set(self._executor)
                     return await function(inputs, parameters)
                 return await self._in_thread(function, inputs, parameters)
-            except ValueError as error:
-                raise ProtocolError(400, f"model {name!r}: {error}") from error
+            except BaseException as error:
+                raise _blamed(name, error) from error
 
     async def generate(self, name: str, text: str, parameters: Parameters) -> AsyncGenerator[str, None]:
         slot = self._ready_slot(name)
@@ -206,8 +256,10 @@ class Repository:
                 try:
                     async for piece in pieces:
                         yield piece
-                except ValueError as error:
-                    raise ProtocolError(400, f"model {name!r}: {error}") from error
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    raise _blamed(name, error) from error
 
     def _ready_slot(self, name: str) -> _Slot:
         slot = self._served(name)

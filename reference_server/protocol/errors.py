@@ -47,6 +47,7 @@ def install(app: FastAPI) -> None:
         return _answer(400, "the request ended before its body was complete")
 
     @app.exception_handler(Exception)
-    async def unexpected(_: Request, __: Exception) -> Response:
-        """The log has the traceback."""
+    async def unexpected(request: Request, error: Exception) -> Response:
+        """The log has the traceback, and which model it was."""
+        error.add_note(f"while answering {request.method} {request.url.path}")
         return _answer(500, "internal error")

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from reference_server.lifecycle import Lifecycle
+from reference_server.graceful import Lifecycle
 from reference_server.limits import Limits
 from reference_server.models.repository import Repository
 from reference_server.protocol import events, messages
@@ -49,7 +49,7 @@ def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, stop: 
         head = {"model_name": model, "model_version": version or card.versions[-1]}
         if asked.id is not None:
             head["id"] = asked.id
-        pieces = repository.generate(model, asked.text_input, asked.parameters)
+        pieces = repository.generate(model, asked.text_input, messages.for_model(asked.parameters))
         return head, until_stop(pieces, lifecycle, stop)
 
     async def generate(request: Request, model: str, version: str | None) -> Response:

@@ -17,6 +17,16 @@ Data = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array"}, descript
 Rows = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array"})]
 Parameters = dict[str, Any]
 
+# What a request's parameters say to the server, not to the model; tritonclient always sends some of them.
+# https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_parameters.md
+PROTOCOL: Final = frozenset(
+    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
+)
+
+
+def for_model(parameters: Parameters) -> Parameters:
+    return {name: value for name, value in parameters.items() if name not in PROTOCOL} if parameters else parameters
+
 
 class Error(Struct):
     error: str

@@ -1,7 +1,5 @@
-"""GET /metrics, in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/).
-
-Workers share no counters: a scrape is answered by one of them, and its samples say by which (`worker`, a process id).
-So they are time series of their own, never mixed up, each brought up to date whenever its worker happens to answer.
+"""GET /metrics, by prometheus_client. Of several workers each answers for all of them, from files that they share
+(https://prometheus.github.io/client_python/multiprocess/): the leader makes their directory and takes it away.
 """
 
 from __future__ import annotations
@@ -9,20 +7,26 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from reference_server.lifecycle import Lifecycle, State
+from reference_server.graceful import Lifecycle, State
 from reference_server.models.repository import Repository
+from reference_server.processes import METRICS_DIRECTORY
 from reference_server.protocol.openapi import Operation
 from reference_server.protocol.routes import Routes
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# How often a worker writes down what another one may be asked for.
+REFRESH_SECONDS: Final = 1.0
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second family for each counter
 
 
 class Metrics:
@@ -57,68 +61,72 @@ class Metrics:
 
 
 class Record:
-    """What was counted."""
+    """What was counted, and how this worker is."""
 
-    def __init__(self, models: Iterable[str]) -> None:
+    def __init__(self, repository: Repository, lifecycle: Lifecycle) -> None:
         self.in_flight = 0
-        self._models = frozenset(models)
-        self._requests: dict[tuple[str, str, int], int] = {}
-        self._durations: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+        self._repository = repository
+        self._lifecycle = lifecycle
+        self._models = frozenset(repository.names)
+        self._registry = registry = CollectorRegistry()
+        prefix: Any = {"registry": registry, "namespace": "reference_server"}
+        self._state = Gauge("state", "Workers in each state", ["state"], multiprocess_mode="livesum", **prefix)
+        self._ready = Gauge(
+            "model_ready",
+            "1 for a model that is loaded, in every worker",
+            ["model"],
+            multiprocess_mode="livemin",
+            **prefix,
+        )
+        self._in_flight = Gauge(
+            "requests_in_flight", "Requests begun and not answered in full", multiprocess_mode="livesum", **prefix
+        )
+        self._requests = Counter("requests", "Requests answered", ["route", "model", "status"], **prefix)
+        self._seconds = Histogram(
+            "request_seconds",
+            "From a request's headers to the last byte of its response",
+            ["route", "model"],
+            buckets=BUCKETS,
+            **prefix,
+        )
+        self._counters: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        self._refresh()
 
     def add(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
         """What is not a route or a model of this server is counted under one empty name: clients can make up many."""
         route = getattr(scope.get("route"), "path", "")
         model = scope["path_params"].get("model", "") if "path_params" in scope else ""
-        model = model if model in self._models else ""
-        self._requests[route, model, status] = self._requests.get((route, model, status), 0) + 1
-        buckets, total = self._durations.setdefault((route, model), ([0] * (len(BUCKETS) + 1), [0.0]))
-        buckets[bisect_left(BUCKETS, seconds)] += 1
-        total[0] += seconds
+        key = route, model if model in self._models else "", status
+        counters = self._counters.get(key)
+        if counters is None:
+            counters = self._requests.labels(*key), self._seconds.labels(*key[:2])
+            self._counters[key] = counters
+        counters[0].inc()
+        counters[1].observe(seconds)
 
-    def requests(self) -> Iterator[tuple[Mapping[str, object], float]]:
-        for (route, model, status), count in self._requests.items():
-            yield {"route": route, "model": model, "status": status}, count
+    def _refresh(self) -> None:
+        for state in State:
+            self._state.labels(state.value).set(state is self._lifecycle.state)
+        for entry in self._repository.index():
+            self._ready.labels(entry.name).set(entry.state == "READY")
+        self._in_flight.set(self.in_flight)
 
-    def durations(self) -> Iterator[tuple[str, Mapping[str, object], float]]:
-        for (route, model), (buckets, total) in self._durations.items():
-            labels = {"route": route, "model": model}
-            count = 0
-            for limit, inside in zip((*BUCKETS, "+Inf"), buckets, strict=True):
-                count += inside
-                yield "_bucket", {**labels, "le": limit}, count
-            yield "_sum", labels, total[0]
-            yield "_count", labels, count
+    async def refreshing(self) -> None:
+        while True:
+            self._refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    def text(self) -> bytes:
+        self._refresh()
+        registry = self._registry
+        if directory := os.environ.get(METRICS_DIRECTORY):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
 
-def install(routes: Routes, record: Record, repository: Repository, lifecycle: Lifecycle) -> None:
+def install(routes: Routes, record: Record) -> None:
     async def metrics(request: Request) -> Response:
-        return Response("".join(_lines(record, repository, lifecycle)), media_type=MEDIA)
+        return Response(record.text(), media_type=MEDIA)
 
     routes.add("GET", "/metrics", metrics, Operation("metrics", "Prometheus metrics", str, media=(MEDIA,)))
-
-
-def _lines(record: Record, repository: Repository, lifecycle: Lifecycle) -> Iterator[str]:
-    yield from _family("state", "gauge", "1 for the state of the worker, 0 for the others")
-    for state in State:
-        yield _sample("state", {"state": state.value}, float(state is lifecycle.state))
-    yield from _family("model_ready", "gauge", "1 for a model that is loaded")
-    for entry in repository.index():
-        yield _sample("model_ready", {"model": entry.name}, float(entry.state == "READY"))
-    yield from _family("requests_in_flight", "gauge", "Requests begun and not answered in full, with this one")
-    yield _sample("requests_in_flight", {}, record.in_flight)
-    yield from _family("requests_total", "counter", "Requests answered")
-    for labels, count in record.requests():
-        yield _sample("requests_total", labels, count)
-    yield from _family("request_seconds", "histogram", "From a request's headers to the last byte of its response")
-    for suffix, labels, value in record.durations():
-        yield _sample(f"request_seconds{suffix}", labels, value)
-
-
-def _family(name: str, kind: str, text: str) -> tuple[str, str]:
-    return f"# HELP reference_server_{name} {text}\n", f"# TYPE reference_server_{name} {kind}\n"
-
-
-def _sample(name: str, labels: Mapping[str, object], value: float) -> str:
-    """No label has a character that would have to be escaped."""
-    text = ",".join(f'{key}="{label}"' for key, label in {"worker": os.getpid(), **labels}.items())
-    return f"reference_server_{name}{{{text}}} {value:.17g}\n"

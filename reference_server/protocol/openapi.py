@@ -15,8 +15,9 @@ REF: Final = "#/components/schemas/{name}"
 BINARY: Final = "application/octet-stream"
 ERRORS: Final = {
     400: "the request is wrong",
+    403: "the server was not started with --model-control",
     404: "no such model or version",
-    409: "the model is being loaded or unloaded, or there are several workers",
+    409: "the model is being loaded or unloaded",
     413: "the body or a tensor is too large",
     415: "the body is encoded or of a type that this server does not read",
     500: "the model failed",

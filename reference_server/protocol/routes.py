@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from types import TracebackType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
+from reference_server.protocol import large
 from reference_server.protocol.errors import ProtocolError
 from reference_server.protocol.openapi import Operation
 
-Name = Annotated[str, Path(description="of a model", examples=["identity", "iris", "ngram", "sleeper"])]
+Name = Annotated[str, Path(description="of a model", examples=["identity", "iris", "ngram"])]
 Version = Annotated[str, Path(description="of the model", examples=["1"])]
+T = TypeVar("T")
 Act = Callable[[Request, str, str | None], Awaitable[Response]]
 
 
@@ -54,6 +58,13 @@ class Routes(NamedTuple):
 
     app: FastAPI
     gate: Gate
+    executor: Executor | None = None
+
+    async def beside(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
+        """What takes long with so many bytes is done beside the event loop."""
+        if size <= large.PIECE_BYTES:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
 
     def add(self, method: str, path: str, endpoint: Callable[..., Any], operation: Operation) -> None:
         self._add(DirectRoute, method, path, endpoint, operation)
@@ -62,9 +73,9 @@ class Routes(NamedTuple):
         gate = self.gate
 
         class GatedRoute(DirectRoute):
-            async def _call(self, scope: Any, receive: Any, send: Any) -> None:
+            async def handle(self, scope: Any, receive: Any, send: Any) -> None:
                 with gate:  # to the last byte of the response
-                    await super()._call(scope, receive, send)
+                    await super().handle(scope, receive, send)
 
         self._add(GatedRoute, "POST", path, endpoint, operation)
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reference_server.protocol import large
 from reference_server.protocol.errors import ProtocolError
 
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
@@ -45,7 +46,8 @@ def check(name: str, datatype: str, shape: tuple[int, ...]) -> None:
 def count(name: str, shape: tuple[int, ...], limit: int) -> int:
     """The number of elements; ProtocolError 413 if it is past the limit."""
     elements = math.prod(shape)
-    if elements > limit:
+    if math.prod(length or 1 for length in shape) > limit:  # NumPy counts so, too
+        elements = elements or math.prod(filter(None, shape))
         raise ProtocolError(413, f"tensor {name!r} has {elements} elements; the limit of this server is {limit}")
     return elements
 
@@ -57,10 +59,9 @@ def decode(name: str, datatype: str, shape: tuple[int, ...], data: msgspec.Raw, 
     depth, _ = _open(text)
     if depth == 0 or depth not in (1, len(shape)):
         raise wrong(name, f"expected data nested as {list(shape)} or flat ({elements} elements), found {depth} levels")
-    values = _values(name, datatype, depth, text)
-    if depth == 1 and len(values) != elements:
-        raise wrong(name, f"expected {elements} elements for shape {list(shape)}, found {len(values)}")
-    array = _array(name, datatype, values)
+    array = _read(name, datatype, depth, text)
+    if depth == 1 and len(array) != elements:
+        raise wrong(name, f"expected {elements} elements for shape {list(shape)}, found {len(array)}")
     if depth > 1 and array.shape != shape:
         raise wrong(name, f"expected data of shape {list(shape)}, found {list(array.shape)}")
     return array.reshape(shape)
@@ -76,7 +77,7 @@ def decode_nested(name: str, datatype: str | None, data: msgspec.Raw, limit: int
     check(name, likely[0], (0,) * depth)
     for one in likely:
         try:
-            array = _array(name, one, _values(name, one, depth, text))
+            array = _read(name, one, depth, text)
             break
         except ProtocolError:
             if one == likely[-1]:
@@ -90,6 +91,23 @@ def _open(text: memoryview) -> tuple[int, bytes]:
     opening = _OPENING.match(text)
     assert opening is not None
     return opening[1].count(b"["), opening[2]
+
+
+def _read(name: str, datatype: str, depth: int, text: memoryview) -> NDArray[Any]:
+    if len(text) <= large.PIECE_BYTES:
+        return _array(name, datatype, _values(name, datatype, depth, text))
+
+    def flat(part: bytes, before: int) -> NDArray[Any]:
+        try:
+            return _array(name, datatype, _values(name, datatype, 1, memoryview(part)))
+        except ProtocolError as error:
+            at = re.sub(r"\$\[(\d+)\]", lambda index: f"element {before + int(index[1])}", str(error))
+            raise ProtocolError(error.status, at) from None
+
+    try:
+        return large.decode(text, depth, strings=datatype == "BYTES", flat=flat)
+    except large.Ragged:
+        raise wrong(name, f"data of {datatype} is not rectangular") from None
 
 
 def _values(name: str, datatype: str, depth: int, text: memoryview) -> list[Any]:
@@ -177,16 +195,15 @@ def datatype_of(array: NDArray[Any]) -> str:
     return DATATYPES[array.dtype]
 
 
-def encode(name: str, array: NDArray[Any]) -> NDArray[Any] | list[Any]:
-    """As orjson takes it. ProtocolError where JSON has no way to write the values."""
-    if array.dtype == object:
-        try:
-            return _to_strings(array)
-        except UnicodeDecodeError:
-            raise ProtocolError(400, f"output {name!r} is not UTF-8: JSON cannot carry it, binary data can") from None
+def encode(name: str, array: NDArray[Any], *, rows: bool = False) -> Any:
+    """As orjson takes it, or a sequence of `rows`. ProtocolError where JSON has no way to write the values."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ProtocolError(400, f"output {name!r} is not finite: JSON cannot carry it, binary data can")
-    return np.ascontiguousarray(array)
+    plain = _to_strings if array.dtype == object else np.ascontiguousarray
+    try:
+        return large.encode(array, plain) if array.size > large.PIECE_ELEMENTS and not rows else plain(array)
+    except UnicodeDecodeError:
+        raise ProtocolError(400, f"output {name!r} is not UTF-8: JSON cannot carry it, binary data can") from None
 
 
 def _to_strings(array: NDArray[Any]) -> list[Any]:

@@ -39,16 +39,15 @@ def install(routes: Routes, repository: Repository, limits: Limits) -> None:
         return reply(messages.ModelReady(model, ready), 200 if ready else 503)
 
     async def predict(request: Request, model: Name) -> Response:
-        arrays = await _instances(request, model, repository, limits)
+        arrays = await _instances(routes, request, model, repository, limits)
         outputs, _ = await repository.predict(model, arrays, {})
-        return reply_arrays({"predictions": _rows(*next(iter(outputs.items())))})
+        name, array = next(iter(outputs.items()))
+        return await routes.beside(array.nbytes, lambda: reply_arrays({"predictions": _rows(name, array)}))
 
     async def explain(request: Request, model: Name) -> Response:
-        arrays = await _instances(request, model, repository, limits)
-        outputs = {name: _rows(name, array) for name, array in (await repository.explain(model, arrays, {})).items()}
-        predictions = outputs.pop("predictions")
-        rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
-        return reply_arrays({"predictions": predictions, "explanations": rows})
+        arrays = await _instances(routes, request, model, repository, limits)
+        explained = await repository.explain(model, arrays, {})
+        return await routes.beside(sum(array.nbytes for array in explained.values()), _explained, explained)
 
     answer = messages.ModelReady
     routes.add_work(
@@ -66,9 +65,14 @@ def install(routes: Routes, repository: Repository, limits: Limits) -> None:
     routes.add("GET", "/v1/models/{model}", status, Operation("V1", "Model ready", answer, errors=(404,), also=(503,)))
 
 
-async def _instances(request: Request, model: str, repository: Repository, limits: Limits) -> Tensors:
+async def _instances(routes: Routes, request: Request, model: str, repository: Repository, limits: Limits) -> Tensors:
     card = repository.card(model)
-    body = parse(_REQUEST, await read_body(request, limits))
+    body = await read_body(request, limits)
+    return await routes.beside(len(body), _decoded, model, card, body, limits)
+
+
+def _decoded(model: str, card: Card, text: bytes | bytearray, limits: Limits) -> Tensors:
+    body = parse(_REQUEST, text)
     given = [rows for rows in (body.instances, body.inputs) if isinstance(rows, msgspec.Raw)]
     if len(given) != 1:
         what = "both" if given else "neither"
@@ -77,6 +81,13 @@ async def _instances(request: Request, model: str, repository: Repository, limit
     name = card.inputs[0].name if card.inputs else ANY_INPUT
     inputs.check(model, card, [(name, tensors.datatype_of(array), array.shape)])
     return {name: array}
+
+
+def _explained(explained: Tensors) -> Response:
+    outputs = {name: tensors.encode(name, np.atleast_1d(array), rows=True) for name, array in explained.items()}
+    predictions = outputs.pop("predictions")
+    rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+    return reply_arrays({"predictions": predictions, "explanations": rows})
 
 
 def _tensor(card: Card, given: msgspec.Raw, limits: Limits) -> Tensor:

@@ -10,13 +10,14 @@ from fastapi import Request
 from fastapi.responses import Response
 
 import reference_server
-from reference_server.lifecycle import Lifecycle, State
+from reference_server.graceful import Lifecycle, State
 from reference_server.limits import Limits
 from reference_server.models import Answer, Card, Tensor, Tensors, TensorSpec
 from reference_server.models.repository import Repository
 from reference_server.protocol import binary, inputs, messages, tensors
 from reference_server.protocol.body import parse, read_body
 from reference_server.protocol.errors import ProtocolError
+from reference_server.protocol.messages import InferRequest
 from reference_server.protocol.openapi import BINARY, WORK, Operation
 from reference_server.protocol.reply import JSON, encode_arrays, reply
 from reference_server.protocol.routes import Act, Routes
@@ -28,7 +29,7 @@ _REQUEST: Final = msgspec.json.Decoder(messages.InferRequest)
 
 def install(routes: Routes, repository: Repository, lifecycle: Lifecycle, limits: Limits) -> None:
     infer = Operation("V2", "Inference", messages.InferResponse, messages.InferRequest, WORK, media=(JSON, BINARY))
-    routes.add_model("POST", "/infer", _infer(repository, limits), infer)
+    routes.add_model("POST", "/infer", _infer(routes, repository, limits), infer)
     _install_health(routes, repository, lifecycle)
     _install_models(routes, repository)
 
@@ -73,15 +74,20 @@ def _described(spec: TensorSpec) -> messages.TensorMetadata:
     return messages.TensorMetadata(spec.name, spec.datatype, list(spec.shape))
 
 
-def _infer(repository: Repository, limits: Limits) -> Act:
+def _infer(routes: Routes, repository: Repository, limits: Limits) -> Act:
+    def decode(model: str, card: Card, body: bytes | bytearray, header: str | None) -> tuple[InferRequest, Tensors]:
+        text, data = binary.split(body, header)
+        asked = parse(_REQUEST, text)
+        return asked, _inputs(model, card, asked, data, limits)
+
     async def infer(request: Request, model: str, version: str | None) -> Response:
         card = repository.card(model, version)
-        text, data = binary.split(await read_body(request, limits), request.headers.get(binary.HEADER))
-        asked = parse(_REQUEST, text)
-        given = _inputs(model, card, asked, data, limits)
-        answer = await repository.predict(model, given, asked.parameters)
+        body = await read_body(request, limits)
+        asked, given = await routes.beside(len(body), decode, model, card, body, request.headers.get(binary.HEADER))
+        answer = await repository.predict(model, given, messages.for_model(asked.parameters))
         head: dict[str, Any] = {"model_name": model, "model_version": version or card.versions[-1]}
-        return _respond(head, asked, answer)
+        size = sum(array.nbytes for array in answer.outputs.values())
+        return await routes.beside(size, _respond, head, asked, answer)
 
     return infer
 

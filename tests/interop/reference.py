@@ -50,7 +50,17 @@ class Reference:
         self._logged = threading.Condition()
         self._over = False
         self.port = 0
-        command = ["-m", "reference_server", "--host", "127.0.0.1", "--port", "0", *arguments]
+        command = [
+            "-m",
+            "reference_server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--test-routes",
+            "--model-control",
+            *arguments,
+        ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REFERENCE_SERVER_")}
         if place == "windows":
             interpreter = [windows_python(), str(HERE / "console_parent.py")]
