@@ -93,6 +93,7 @@ def outcome_of(exchange: Exchange, seen: Observation) -> str:
         "closed": "connection closed without a response",
         "reset": "connection reset without a response",
         "refused": "connection refused",
+        "not-understood": f"not understood: {exchange.detail}",
         "open": "no response",
     }[exchange.end]
     if exchange.ended is not None and seen.delivered is not None:

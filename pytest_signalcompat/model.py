@@ -179,7 +179,7 @@ STREAM = Role("stream")  # an endless response
 KEEP_ALIVE = Role("keep-alive")  # answered before the stop request; its connection stays open, idle
 NEW_CONNECTION = Role("new connection")  # made while the server shuts down
 
-ExchangeEnd = Literal["complete", "truncated", "closed", "reset", "refused", "open"]
+ExchangeEnd = Literal["complete", "truncated", "closed", "reset", "refused", "not-understood", "open"]
 
 
 class Exchange(Record):
@@ -187,7 +187,8 @@ class Exchange(Record):
 
     `complete`: the whole response by its own framing; if it has none (not `framed`), ended as a cut one ends, too.
     `truncated`: cut after the response began. `closed` and `reset`: ended without a byte of response. `refused`: no
-    connection. `open`: unanswered when the observation ended.
+    connection. `not-understood`: what came is no HTTP/1.1 to h11, which is stricter than most clients. `open`:
+    unanswered when the observation ended.
     """
 
     role: Role

@@ -82,7 +82,20 @@ async def get(port: int) -> Running:
         pytest.param(says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "truncated", 200, 4, id="short body"),
         pytest.param(says(CHUNKED), "truncated", 200, 5, id="no last chunk"),
         pytest.param(says(), "closed", None, 0, id="closed"),
-        pytest.param(says(b"no HTTP at all\r\n\r\n"), "closed", None, 0, id="something else"),
+        pytest.param(says(b"no HTTP at all\r\n\r\n"), "not-understood", None, 0, id="something else"),
+        pytest.param(
+            says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok"),
+            *("not-understood", None, 0),
+            id="a coding that others read",
+        ),
+        pytest.param(
+            says(b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"),
+            "not-understood",
+            None,
+            0,
+            id="a space before the colon",
+        ),
+        pytest.param(says(CHUNKED, b"zz\r\n"), "not-understood", 200, 5, id="no chunk, in the middle"),
     ],
 )
 def test_how_an_exchange_ends(behave: Behaviour, end: str, status: int | None, received: int) -> None:

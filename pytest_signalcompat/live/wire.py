@@ -63,6 +63,7 @@ class Connection:
         self._http = h11.Connection(h11.CLIENT)
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
+        self._ended = False  # whether the server has closed its side
 
     async def __aenter__(self) -> Connection:
         return self
@@ -113,10 +114,13 @@ class Connection:
         try:
             while running.fact.end == "open":
                 self._take(await self._next_event(), running)
-        except (OSError, h11.RemoteProtocolError) as problem:
-            before = "reset" if isinstance(problem, OSError) else "closed"
-            end = before if running.fact.answered is None else "truncated"
+        except OSError as problem:
+            end = "reset" if running.fact.answered is None else "truncated"
             running.note(end=end, detail=f"{type(problem).__name__}: {problem}")
+        except h11.RemoteProtocolError as problem:
+            before = "closed" if self._ended else "not-understood"
+            end = "truncated" if self._ended and running.fact.answered is not None else before
+            running.note(end=end, detail=str(problem))
         running.note(ended=running.clock())
 
     def _take(self, event: object, running: Running) -> None:
@@ -138,7 +142,9 @@ class Connection:
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(READ_SIZE))
+            data = await self._reader.read(READ_SIZE)
+            self._ended = not data
+            self._http.receive_data(data)
         return event
 
     async def closed_by_peer(self) -> None:

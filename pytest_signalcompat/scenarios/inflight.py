@@ -84,6 +84,8 @@ def _failure_of(request: Exchange, seen: Observation) -> Failure | None:
         )
     if facts.cut_by_us(request, seen):
         return Failure(expected="a complete 2xx response", actual=found, unproven=True)
+    if request.end == "not-understood":
+        return Failure(expected="an HTTP/1.1 response", actual=found, unproven=True)
     if request.end == "complete" and request.status is not None and 300 <= request.status < 500:
         return Failure(
             expected="a complete 2xx response",

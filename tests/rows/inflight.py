@@ -20,6 +20,7 @@ ROWS = (
     row(request_completed, "299", MET, exchanges=(request(status=299),)),
     row(request_completed, "300", UNPROVEN, exchanges=(request(status=300),)),
     row(request_completed, "199", NOT_MET, exchanges=(request(status=199),)),
+    row(request_completed, "not understood", UNPROVEN, exchanges=(request(end="not-understood", status=None),)),
     row(request_completed, "422, the mistake of the table", UNPROVEN, exchanges=(request(status=422),)),
     row(request_completed, "499", UNPROVEN, exchanges=(request(status=499),)),
     row(
