@@ -90,9 +90,7 @@ async def get(port: int) -> Running:
         ),
         pytest.param(
             says(b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"),
-            "not-understood",
-            None,
-            0,
+            *("not-understood", None, 0),
             id="a space before the colon",
         ),
         pytest.param(says(CHUNKED, b"zz\r\n"), "not-understood", 200, 5, id="no chunk, in the middle"),
