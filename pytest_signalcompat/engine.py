@@ -9,9 +9,9 @@ import asyncio
 import os
 import threading
 import traceback
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -22,7 +22,9 @@ from .errors import ConfigError, NotReady, StartRefused, StopCommandError, Super
 from .live.stage import stage
 from .model import Attempt, Ending, Failure, Outcome, Platform, Result, Server
 from .scenario import Scenario, why_not
+from .scheduling import Gates, Slots
 from .supervisor.client import Launcher, Supervisor
+from .verdict import never_ready
 
 T = TypeVar("T")
 CLOSE_LIMIT = 30.0  # seconds for everything under way to be ended
@@ -31,38 +33,6 @@ CLOSE_LIMIT = 30.0  # seconds for everything under way to be ended
 def default_jobs() -> int:
     """Scenarios mostly wait; starting servers is what costs."""
     return max(2, 2 * (os.cpu_count() or 1))
-
-
-class Slots:
-    """A bounded number of scenarios at a time, or one alone."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._free = asyncio.Semaphore(number)
-        self._gathering = asyncio.Lock()
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        async with self._gathering:
-            await self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release()
-
-    @asynccontextmanager
-    async def all(self) -> AsyncIterator[None]:
-        """Nothing else starts meanwhile, and what runs is waited for."""
-        held = 0
-        try:
-            async with self._gathering:
-                while held < self._number:
-                    await self._free.acquire()
-                    held += 1
-            yield
-        finally:
-            for _ in range(held):
-                self._free.release()
 
 
 class Engine:
@@ -74,6 +44,7 @@ class Engine:
         self._jobs = jobs or default_jobs()
         self._loop = asyncio.new_event_loop()
         self._slots = Slots(self._jobs)
+        self._gates = Gates()
         self._hanging: set[str] = set()  # servers seen alone to outlast their grace period
         self._platform: asyncio.Task[Platform] | None = None
         self._thread = threading.Thread(target=self._run_loop, name="signalcompat-engine", daemon=True)
@@ -132,17 +103,38 @@ class Engine:
         reason = why_not(scenario, server, platform)
         if reason is not None:
             return replace(blank, outcome=Outcome.UNSUPPORTED, reason=reason)
+        code = await self._gates.blocked_by(server, scenario.code)
+        if code:
+            return replace(blank, outcome=Outcome.BLOCKED, blocked_by=code, reason=f"not ready: see {code}")
+        cause = ""
+        try:
+            result = await self._judged(server, scenario, blank, retry)
+            cause = scenario.code if _not_ready(result) else ""
+            return result
+        finally:
+            self._gates.tell(server, cause)
+
+    async def _judged(self, server: Server, scenario: Scenario, blank: Result, retry: bool) -> Result:
+        """In one attempt, or two."""
         async with self._slots.one():
-            result = await run(server, scenario, self.launcher, blank, self._meter)
+            result = await self._attempt(server, scenario, blank)
         if not retry or not _only_late(result) or not _was_busy(result):
             return result
         async with self._slots.all():
             if _hangs(result) and server.name in self._hanging:
                 return result
-            again = await run(server, scenario, self.launcher, result, self._meter)
+            again = await self._attempt(server, scenario, result)
             if _hangs(again):
                 self._hanging.add(server.name)
             return _unproven(again) if _hangs(result) and again.outcome is Outcome.PASS else again
+
+    async def _attempt(self, server: Server, scenario: Scenario, before: Result) -> Result:
+        return await run(server, scenario, self.launcher, before, self._meter, lambda: self._gates.tell(server))
+
+
+def _not_ready(result: Result) -> bool:
+    """Whether no server could be started, or none became ready."""
+    return never_ready(result.failures) or (result.outcome is Outcome.ERROR and not result.attempts)
 
 
 def _only_late(result: Result) -> bool:
@@ -194,13 +186,20 @@ def _blank(server: Server, scenario: Scenario, case: str) -> Result:
     )
 
 
-async def run(server: Server, scenario: Scenario, launcher: Launcher, before: Result, meter: Meter) -> Result:
+async def run(
+    server: Server,
+    scenario: Scenario,
+    launcher: Launcher,
+    before: Result,
+    meter: Meter,
+    on_ready: Callable[[], None] = lambda: None,
+) -> Result:
     """One attempt at a scenario: `before` with its verdict. Raises nothing but cancellation; trouble of our own is an
     ERROR."""
     assert before.platform is not None
     begun = meter.now()
     try:
-        async with stage(server, before.platform, launcher) as on:
+        async with stage(server, before.platform, launcher, on_ready) as on:
             with suppress(NotReady):  # becomes-ready says it
                 await scenario.act(on)
             await on.conclude()

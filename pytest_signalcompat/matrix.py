@@ -156,7 +156,7 @@ def _entry(result: Result) -> Entry:
         level=result.level,
         outcome=result.outcome,
         ending=result.ending,
-        blocked_by=None,
+        blocked_by=result.blocked_by,
         failures=result.failures,
         reason=result.reason,
         attempts=result.attempts,

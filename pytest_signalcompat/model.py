@@ -57,6 +57,7 @@ class Outcome(StrEnum):
     WEAK = "weak"  # a SHOULD or MAY that failed
     UNSUPPORTED = "unsupported"  # not declared, or the platform has no such request
     UNPROVEN = "unproven"  # nothing failed, but the evidence is missing
+    BLOCKED = "blocked"  # not judged: the server never became ready, which another code tells
     ERROR = "error"  # the harness or the configuration failed, not the server
 
 
@@ -300,6 +301,7 @@ class Result(Record):
     requirement: str = ""
     failures: tuple[Failure, ...] = ()
     reason: str = ""
+    blocked_by: str | None = None  # the code that tells why this one could not be judged
     attempts: tuple[Attempt, ...] = ()
     seconds: float = 0.0
     platform: Platform | None = None

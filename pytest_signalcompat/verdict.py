@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import facts
+from .checks import became_ready
 from .model import Ending, Failure, Level, Observation, Outcome, Record, Server
 from .scenario import Scenario
 
@@ -37,12 +38,19 @@ def _failures(scenario: Scenario, server: Server, starts: tuple[Observation, ...
 
 
 def decide(level: Level, failures: tuple[Failure, ...]) -> Outcome:
-    """A failed MUST fails; a failed SHOULD or MAY is WEAK; missing proof is UNPROVEN, never PASS."""
+    """A failed MUST fails; a failed SHOULD or MAY is WEAK; missing proof is UNPROVEN, never PASS.
+
+    A server that does not even become ready fails whatever was asked of it.
+    """
     if not failures:
         return Outcome.PASS
     if all(failure.unproven for failure in failures):
         return Outcome.UNPROVEN
-    return Outcome.FAIL if level is Level.MUST else Outcome.WEAK
+    return Outcome.FAIL if level is Level.MUST or never_ready(failures) else Outcome.WEAK
+
+
+def never_ready(failures: tuple[Failure, ...]) -> bool:
+    return any(failure.check == became_ready.id and not failure.unproven for failure in failures)
 
 
 ORDER = (Ending.NONE, Ending.CLEAN, Ending.FORCED, Ending.CRASH, Ending.LEAK, Ending.TIMEOUT)

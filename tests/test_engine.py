@@ -6,10 +6,12 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_signalcompat import checks
 from pytest_signalcompat.busy import BUSY, Meter
@@ -30,8 +32,10 @@ from pytest_signalcompat.model import (
 from pytest_signalcompat.reporters.terminal import explain
 from pytest_signalcompat.scenario import Check, Scenario, check
 from pytest_signalcompat.scenarios import CATALOGUE
-from pytest_signalcompat.scenarios.idle import SC201
+from pytest_signalcompat.scenarios.idle import SC201, SC202
 from pytest_signalcompat.supervisor.client import Launcher
+
+from .selection import run_all
 
 PROVEN = Failure(check="a", expected="b", actual="c")
 LATE = Failure(check="a", expected="b", actual="c", timing=True)
@@ -333,3 +337,50 @@ def test_what_the_platform_cannot_start_is_unsupported(
     result = engine.submit(describe("good"), scenario(start, checks.became_ready)).result()
     assert result.outcome is Outcome.UNSUPPORTED, explain(result)
     assert "ignored" in result.reason
+
+
+# ---------------------------------------------------------------- a server that is not ready
+
+
+def test_not_ready_is_told_once_and_costs_its_time_once(engine: Engine, describe: Callable[..., Server]) -> None:
+    lost = describe("good", name="lost", ready=Ready(http="/nowhere", timeout=2.0))
+    begun = time.monotonic()
+    results = run_all(engine, lost)
+    assert time.monotonic() - begun < 12.0, "one start, and the timeout once"
+    first, *others = [result for result in results if result.outcome is not Outcome.UNSUPPORTED]
+    assert (first.code, first.outcome) == ("SC101", Outcome.FAIL)
+    assert {(result.outcome, result.blocked_by) for result in others} == {(Outcome.BLOCKED, "SC101")}
+    assert all(not result.attempts for result in others)
+
+
+def test_a_command_that_cannot_be_started_is_told_once(engine: Engine, describe: Callable[..., Server]) -> None:
+    missing = describe("good", command=("no-such-program-here", "{port}"))
+    first, *others = [result for result in run_all(engine, missing) if result.outcome is not Outcome.UNSUPPORTED]
+    assert first.outcome is Outcome.ERROR
+    assert "no-such-program-here" in first.reason
+    assert {result.outcome for result in others} == {Outcome.BLOCKED}
+
+
+def test_a_dead_server_is_never_green_whatever_is_deselected(engine: Engine, describe: Callable[..., Server]) -> None:
+    """The first that is asked carries the failure, also where only a SHOULD is; asked again it is judged again."""
+    should = Scenario(
+        code="X3",
+        slug="should",
+        level=Level.SHOULD,
+        requirement="it would be nice",
+        act=SC201.act,
+        checks=checks.stopped_well(),
+    )
+    dead = describe("good", command=("{python}", "-c", "raise SystemExit(3)", "{port}"))
+    for _ in range(2):
+        assert engine.submit(dead, should).result().outcome is Outcome.FAIL
+    assert engine.submit(dead, SC201).result().blocked_by == "X3"
+
+
+def test_the_cases_of_a_server_share_what_is_known_of_it(engine: Engine, describe: Callable[..., Server]) -> None:
+    dead = describe("good", command=("{python}", "-c", "raise SystemExit(4)", "{port}", "{workers}"))
+    assert engine.submit(dead, SC201).result().outcome is Outcome.FAIL
+    two = engine.submit(replace(dead, workers=2), SC202).result()
+    assert two.blocked_by == "SC201"
+    another = describe("good", drain=1.5)
+    assert engine.submit(another, SC201).result().outcome is Outcome.PASS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 
 from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
@@ -35,6 +36,7 @@ class LiveServer:
         self.notes: list[str] = []
         self.http = Requests(port, self.now)
         self.concluded = False
+        self.on_ready: Callable[[], None] = lambda: None
         self.spawned = 0.0  # seconds of perf_counter
         self._supervisor = supervisor
         self._cwd = None if server.cwd is None else os.path.abspath(server.cwd)
@@ -115,6 +117,7 @@ class LiveServer:
     async def _become_ready(self) -> None:
         await self._readiness.reached()
         self._ready = self.now()
+        self.on_ready()
 
     async def pause(self, seconds: float) -> None:
         """Lets the server be for a while; shorter only if it exits."""

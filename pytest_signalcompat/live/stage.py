@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec.structs import replace
@@ -18,9 +18,16 @@ from .waiting import shielded
 class Stage:
     """Lifetime: one attempt at a scenario. Made by `stage`, which leaves nothing of what was started on it."""
 
-    def __init__(self, server: Server, platform: Platform, launcher: Launcher, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        server: Server,
+        platform: Platform,
+        launcher: Launcher,
+        stack: AsyncExitStack,
+        on_ready: Callable[[], None],
+    ) -> None:
         self.server, self.platform = server, platform
-        self._launcher, self._stack = launcher, stack
+        self._launcher, self._stack, self._on_ready = launcher, stack, on_ready
         self._lives: list[LiveServer] = []
 
     def port(self, taken: bool = False) -> int:
@@ -51,6 +58,7 @@ class Stage:
         supervisor = await Supervisor.start(self._launcher)
         self._stack.push_async_callback(shielded, supervisor.close)
         live = LiveServer(self.server, supervisor, number)
+        live.on_ready = self._on_ready
         self._stack.push_async_callback(live.close)
         await live.spawn(wrapper, ignored, blocked, namespace)
         self._lives.append(live)
@@ -74,7 +82,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(server: Server, platform: Platform, launcher: Launcher) -> AsyncIterator[Stage]:
-    """Whatever happens on it, nothing is left afterwards."""
+async def stage(
+    server: Server, platform: Platform, launcher: Launcher, on_ready: Callable[[], None] = lambda: None
+) -> AsyncIterator[Stage]:
+    """Whatever happens on it, nothing is left afterwards. `on_ready` is called whenever a server becomes ready."""
     async with AsyncExitStack() as stack:
-        yield Stage(server, platform, launcher, stack)
+        yield Stage(server, platform, launcher, stack, on_ready)

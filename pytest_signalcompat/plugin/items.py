@@ -89,7 +89,7 @@ class ScenarioItem(pytest.Function):
         result = self.compat.result_of(self)
         self.user_properties[:] = [entry for entry in self.user_properties if entry[0] not in (PROPERTY, OUTCOME)]
         self.user_properties += [(PROPERTY, dump(result)), (OUTCOME, result.outcome.value)]
-        if result.outcome is Outcome.UNSUPPORTED:
+        if result.outcome in (Outcome.BLOCKED, Outcome.UNSUPPORTED):
             pytest.skip(result.reason)
         if _fails(result, self.config.getoption("signal_compat_level")):
             raise NotMet(result)
@@ -117,7 +117,7 @@ def _fails(result: Result, level: str) -> bool:
     """A MUST that failed or was not proven fails the run; a SHOULD or MAY only if the level asks for it."""
     from ..model import Outcome
 
-    if result.outcome in (Outcome.PASS, Outcome.UNSUPPORTED):
+    if result.outcome in (Outcome.BLOCKED, Outcome.PASS, Outcome.UNSUPPORTED):
         return False
     if result.outcome in (Outcome.FAIL, Outcome.ERROR):
         return True

@@ -14,6 +14,7 @@ WORDS = {
     Outcome.WEAK: "WEAK",
     Outcome.UNSUPPORTED: "-",
     Outcome.UNPROVEN: "UNPROVEN",
+    Outcome.BLOCKED: "blocked",
     Outcome.ERROR: "ERROR",
 }
 
@@ -163,7 +164,10 @@ def remarks(matrix: Matrix) -> list[str]:
     lines = []
     untested: dict[str, dict[str, None]] = {}
     for result in matrix.results:
-        if result.outcome is Outcome.UNSUPPORTED:
+        if result.outcome is Outcome.BLOCKED:
+            what = f"blocked: {result.server} never became ready, see {result.blocked_by}"
+            untested.setdefault(what, {})[result.name] = None
+        elif result.outcome is Outcome.UNSUPPORTED:
             what = f"{result.code} {result.slug} not tested: {result.reason}"
             untested.setdefault(what, {})[result.server] = None
         elif result.outcome in (Outcome.WEAK, Outcome.UNPROVEN):
