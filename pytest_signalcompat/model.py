@@ -169,6 +169,7 @@ class Delivery(Record):
     what: str
     reach: Reach
     at: float
+    done: float | None = None  # when a command had ended
 
 
 Role = NewType("Role", str)

@@ -45,8 +45,8 @@ class Slots:
 
 
 class Gates:
-    """Whether a server becomes ready is found out once, by the first scenario that runs on it. The others wait for that;
-    where it does not, they are not run, so that the cause is told once and costs its time once."""
+    """Whether a server becomes ready is found out once, by the first scenario that runs on it. The others wait for
+    that; where it does not, they are not run, so that the cause is told once and costs its time once."""
 
     def __init__(self) -> None:
         self._found: dict[bytes, asyncio.Future[str]] = {}  # the code that failed by it; empty: ready

@@ -308,7 +308,7 @@ def test_no_command_is_run_for_a_server_that_is_gone(
     ran = tmp_path / "ran"
     server = describe(
         "good",
-        command=("{python}", "-c", "print('started', flush=True)"),
+        command=("{python}", "-c", "import time; print('started', flush=True); time.sleep(1.5)"),
         ready=Ready(log="^started"),
         marks=Marks(),
         stops={Stop.TERMINATE: asking(f"open({str(ran)!r}, 'w')")},

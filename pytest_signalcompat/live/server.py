@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
 from ..placeholders import Placeholder, Variables, environment, expand, values
@@ -157,23 +159,25 @@ class LiveServer:
             self.notes.append(f"{stop} was not delivered: {problem}")
 
     def _since_spawn(self, delivery: Delivery) -> Delivery:
-        return Delivery(stop=delivery.stop, what=delivery.what, reach=delivery.reach, at=delivery.at - self.spawned)
+        return replace(delivery, at=delivery.at - self.spawned)
 
     async def _start_command(self, stop: Stop, command: StopCommand) -> None:
         argv = tuple(self._fill(part) for part in command.command)
         running = await self._supervisor.run(argv, self._cwd, self._env, command.timeout)
         what = Delivery(stop=stop, what=" ".join(argv), reach=Reach.COMMAND, at=running.at)
         self._deliveries.append(self._since_spawn(what))
-        self._commands.append(asyncio.create_task(self._end_of(running, stop, command, argv)))
+        number = len(self._deliveries) - 1
+        self._commands.append(asyncio.create_task(self._end_of(running, number, command, argv)))
 
-    async def _end_of(self, running: Command, stop: Stop, command: StopCommand, argv: tuple[str, ...]) -> None:
+    async def _end_of(self, running: Command, number: int, command: StopCommand, argv: tuple[str, ...]) -> None:
         done = await running.done
+        delivery = self._deliveries[number] = replace(self._deliveries[number], done=self.now())
         if done.status == 0:
             return
         how = f"hung within {command.timeout:g} s" if done.status is None else f"exited with status {done.status}"
         text = done.output.strip() or "(no output)"
         raise StopCommandError(
-            f"stop.{stop}.command of server {self.server.name!r} {how}; expected: status 0\n"
+            f"stop.{delivery.stop}.command of server {self.server.name!r} {how}; expected: status 0\n"
             f"  command: {list(argv)}\n  output: {text}"
         )
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from .. import checks, facts
 from ..errors import Unseen
 from ..live.stage import Stage
-from ..model import IN_FLIGHT, NEW_CONNECTION, Exchange, Failure, Level, Observation, Server, Stop
+from ..model import IN_FLIGHT, NEW_CONNECTION, Delivery, Exchange, Failure, Level, Observation, Server, Stop
 from ..scenario import Scenario, check
 from .common import A_REQUEST, LEAD, begin_load, begin_several, lasting, left
 
@@ -127,7 +127,7 @@ def _when(request: Exchange, asked: float) -> str:
 def no_silence(server: Server, seen: Observation) -> Failure | None:
     """Until the server has exited, every new connection hears something within a second, if only that it is refused."""
     asked = facts.delivery(seen)
-    lived = seen.exit.at - asked.at if seen.exit is not None else DRAINING_FOR
+    lived = seen.exit.at - _heard_by(asked, seen.exit.at) if seen.exit is not None else DRAINING_FOR
     if lived < DRAINING_FOR and not any(x.role == NEW_CONNECTION for x in seen.exchanges):
         return _no_drain(lived, seen)
     tried = facts.exchanges(seen, NEW_CONNECTION)
@@ -143,6 +143,11 @@ def no_silence(server: Server, seen: Observation) -> Failure | None:
             timing=True,
         )
     return None if lived >= DRAINING_FOR else _no_drain(lived, seen)
+
+
+def _heard_by(asked: Delivery, exit: float) -> float:
+    """When the server had been asked at the latest: a command takes its time to start, and may wait for the exit."""
+    return asked.done if asked.done is not None and asked.done < exit else asked.at
 
 
 def _no_drain(lived: float, seen: Observation) -> Failure:

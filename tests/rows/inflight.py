@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_signalcompat.model import Exit
+from pytest_signalcompat.model import Delivery, Exit, Reach, Stop
 from pytest_signalcompat.scenarios.inflight import exits_after_answer, no_silence, request_completed
 
 from ..observations import HANGING, WINDOWS, asked, newcomer, request, stream
@@ -12,6 +12,12 @@ from . import MET, NOT_MET, UNPROVEN, row
 
 windows: dict[str, Any] = {"platform": WINDOWS, "deliveries": (asked(what="CTRL_BREAK_EVENT"),)}
 cut = request(end="closed", status=None)
+
+
+def ctl(done: float) -> Delivery:
+    return Delivery(stop=Stop.TERMINATE, what="ctl stop", reach=Reach.COMMAND, at=1.0, done=done)
+
+
 refusing = newcomer(end="open", status=None, connected=None, answered=None, ended=None)
 
 ROWS = (
@@ -93,5 +99,14 @@ ROWS = (
     row(no_silence, "not even connected", NOT_MET, **HANGING, exchanges=(refusing,)),
     row(no_silence, "left at once", UNPROVEN, exit=Exit(at=1.2, status=0), exchanges=(newcomer(),)),
     row(no_silence, "gone before anybody came", UNPROVEN, exit=Exit(at=1.02, status=0)),
+    row(
+        no_silence,
+        "gone as soon as the command had ended",
+        UNPROVEN,
+        deliveries=(ctl(done=1.9),),
+        exchanges=(newcomer(),),
+    ),
+    row(no_silence, "a command that waits for the exit", MET, deliveries=(ctl(done=2.1),), exchanges=(newcomer(),)),
+    row(no_silence, "a quick command", MET, deliveries=(ctl(done=1.1),), exchanges=(newcomer(),)),
     row(no_silence, "nobody came", UNPROVEN),
 )
