@@ -129,6 +129,18 @@ def four_requests_at_once() -> None:
     expect([0, 1, 2, 3], [one.get_result().as_numpy("x")[0] for one in pending])
 
 
+@check
+def its_default_call_and_compression() -> None:
+    """What it always sends are no parameters of a model that checks its own."""
+    texts = given("text_input", np.array(["The captain"], dtype=object), True)
+    answer = client.infer("ngram", [texts], sequence_id=7, sequence_start=True, priority=1, timeout=5)
+    expect((1,), answer.as_numpy("text_output").shape)
+    for how in ("gzip", "deflate"):
+        sent = given("x", np.ones((2, 3)), True)
+        answer = client.infer("identity", [sent], request_compression_algorithm=how)
+        expect((2, 3), answer.as_numpy("x").shape, how)
+
+
 def index() -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in client.get_model_repository_index()}
 
