@@ -254,7 +254,7 @@ def default(root: Path, grace: float | None = None) -> Config:
 
     Raises ConfigError saying what to install when its packages are missing.
     """
-    needed = ("reference_server", "fastapi", "uvicorn", "numpy", "pydantic_settings")
+    needed = ("reference_server", "fastapi", "uvicorn", "numpy", "prometheus_client", "pydantic_settings")
     lacking = [name for name in needed if importlib.util.find_spec(name) is None]
     if lacking:
         raise ConfigError(
