@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+
 from ..explain import first_line, page
 from ..matrix import Matrix, environment_id
 from ..model import NEW_CONNECTION, Exchange, Level, Observation, Outcome, Result
@@ -82,7 +86,8 @@ def asked(seen: Observation) -> str:
         return "to start"
     reach = {"leader": "to the leader", "group": "to the group", "console": "to its console"}.get(first.reach, "run")
     load = [f"{x.method} {x.path}" for x in seen.exchanges if x.begun <= first.at and x.role != NEW_CONNECTION]
-    return f"{first.what} {reach}{f', with {load[0]}' if load else ''}"
+    more = f" and {len(load) - 1} more" if len(load) > 1 else ""
+    return f"{first.what} {reach}{f', with {load[0]}{more}' if load else ''}"
 
 
 def timeline(seen: Observation) -> str:
@@ -102,7 +107,14 @@ def timeline(seen: Observation) -> str:
         moments.append((seen.gone, "tree gone"))
     if seen.killed is not None:
         moments.append((seen.killed, "killed by the supervisor"))
-    return " | ".join(f"{at:.2f} {what}" for at, what in sorted(moments, key=lambda moment: moment[0]))
+    return " | ".join(f"{at:.2f} {what}" for at, what in _together(sorted(moments, key=lambda moment: moment[0])))
+
+
+def _together(moments: list[tuple[float, str]]) -> Iterator[tuple[float, str]]:
+    """What happens several times in a row is told once, with its number."""
+    for what, same in groupby(moments, key=itemgetter(1)):
+        times = [at for at, _ in same]
+        yield times[0], what if len(times) == 1 else f"{what} (x{len(times)})"
 
 
 def _end(exchange: Exchange) -> str:
