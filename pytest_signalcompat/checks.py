@@ -155,7 +155,7 @@ def _evidence_of_workers(server: Server, seen: Observation) -> Failure | None:
             fix=FIX_MARK,
             unproven=True,
         )
-    number = facts.writers(facts.stop_marks(server, seen), server, seen)
+    number = facts.workers_that_wrote(facts.stop_marks(server, seen), seen)
     if number >= server.workers:
         return None
     quiet, lost = _is_quiet(server, seen), facts.output_lost(seen)
@@ -174,7 +174,7 @@ def _evidence_of_workers(server: Server, seen: Observation) -> Failure | None:
 def _workers_up(server: Server, seen: Observation) -> int:
     """How many had started: one that is not up yet, or starts on demand, is not one that was lost."""
     if server.marks.started is not None:
-        return facts.writers(facts.start_marks(server, seen), server, seen)
+        return facts.workers_that_wrote(facts.start_marks(server, seen), seen)
     return min(server.workers, len(seen.processes))
 
 

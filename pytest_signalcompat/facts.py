@@ -156,13 +156,13 @@ def evidence_until(seen: Observation) -> float:
     return min(seen.gone, exit + LATEST) if seen.gone is not None else exit + LATEST
 
 
-def writers(lines: list[str], server: Server, seen: Observation) -> int:
-    """How many serving processes wrote these lines: told apart by their pids where a line has one, since two log
-    handlers write it twice; else one a line. With several workers, who only leads does not count."""
-    leading = leaders(seen) if server.workers > 1 else set[int]()
+def workers_that_wrote(lines: list[str], seen: Observation) -> int:
+    """How many of several workers wrote these lines: told apart by their pids where a line has one, since two log
+    handlers write it twice; else one a line. Who only leads does not count."""
     pids = {str(process.pid) for process in seen.processes}
     named = [pids.intersection(re.findall(r"\d+", line)) for line in lines]
-    return len(set().union(*named) - {str(pid) for pid in leading}) + sum(1 for found in named if not found)
+    workers = set().union(*named) - {str(pid) for pid in leaders(seen)}
+    return len(workers) + sum(1 for found in named if not found)
 
 
 def leaders(seen: Observation) -> set[int]:

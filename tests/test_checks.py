@@ -118,6 +118,20 @@ def test_a_missing_signal_has_its_own_advice() -> None:
     assert told(starts_without_errors, output=output).fix == checks.FIX_MISSING_SIGNAL
 
 
+def test_any_other_attribute_error_has_none() -> None:
+    output = said("AttributeError: module 'queue' has no attribute 'SIGQUIT'")
+    assert (
+        told(checks.became_ready, ready=None, output=output, exit=Exit(at=0.8, status=1)).fix == "see the output below"
+    )
+
+
+def test_what_the_harness_cut_is_not_told_as_the_servers_doing() -> None:
+    cut = request(end="truncated", ended=6.01)
+    found = told(request_completed, **HANGING, exchanges=(cut,))
+    assert found.actual.startswith("unanswered when the harness ended the server")
+    assert not found.fix
+
+
 def test_a_server_that_hangs_is_told_with_its_open_requests() -> None:
     open_request = request(end="open", status=None, ended=None)
     failure = told(checks.exits_within(), **HANGING, exchanges=(open_request,))

@@ -123,7 +123,7 @@ def test_a_check_judges_each_start_or_the_one_it_is_for() -> None:
     assert upload_completed.of(SERVER, (good, good)) == []
     assert len(upload_completed.of(SERVER, (bad, good, bad))) == 2
     assert upload_completed.on(1).of(SERVER, (bad, good)) == []
-    assert len(upload_completed.on(0).of(SERVER, (bad, good))) == 1
+    assert len(upload_completed.on(0).of(SERVER, (bad, bad))) == 1
     (missing,) = upload_completed.on(2).of(SERVER, (good, good))
     assert missing.unproven
     (nothing,) = upload_completed.of(SERVER, ())

@@ -44,6 +44,8 @@ ROWS = (
     row(evidence, "a mark at the exit", MET, output=late("stopped pid=1", at=2.0)),
     row(evidence, "a mark after the exit", NOT_MET, output=late("stopped pid=1")),
     row(evidence, "a mark after the exit, of a quiet log", NOT_MET, output=said("stopped pid=1", at=2.3)),
+    row(evidence, "a mark after the exit, before the end of the tree", NOT_MET, output=late("stopped"), gone=2.5),
+    row(evidence, "a mark less than 1 s after the exit", MET, **group, output=late("stopped", at=2.9), gone=None),
     row(evidence, "a mark after the exit, the group was asked", MET, **group, output=late("stopped"), gone=2.4),
     row(evidence, "a mark after the tree", NOT_MET, **group, output=late("stopped", at=2.5), gone=2.4),
     row(evidence, "a mark more than 1 s after the exit", NOT_MET, **group, output=late("stopped", at=3.1), gone=None),
@@ -115,6 +117,7 @@ ROWS = (
         processes=tree,
         output=both_up + said("stopped pid=2 (of 1)", "stopped pid=3 (of 1)"),
     ),
+    row(evidence, "two workers: one mark without pid", NOT_MET, two, processes=tree, output=both_up + said("stopped")),
     row(
         evidence,
         "two workers: marks without pid",
