@@ -125,6 +125,12 @@ def test_any_other_attribute_error_has_none() -> None:
     )
 
 
+def test_late_and_hanging_are_told_with_seconds_and_what_was_open() -> None:
+    assert told(checks.exits_within(0.5), exit=Exit(at=2.25, status=0)).actual == "exited 1.25 s after SIGTERM"
+    open_ones = (request(ended=2.0), request(role=STREAM, ended=6.5), request(role=KEEP_ALIVE, ended=0.6))
+    assert told(checks.exits_within(), **HANGING, exchanges=open_ones).actual.endswith("with open: stream")
+
+
 def test_what_the_harness_cut_is_not_told_as_the_servers_doing() -> None:
     cut = request(end="truncated", ended=6.01)
     found = told(request_completed, **HANGING, exchanges=(cut,))

@@ -50,6 +50,7 @@ ROWS = (
     row(evidence, "a mark after the tree", NOT_MET, **group, output=late("stopped", at=2.5), gone=2.4),
     row(evidence, "a mark more than 1 s after the exit", NOT_MET, **group, output=late("stopped", at=3.1), gone=None),
     row(evidence, "a response in its place", MET, output=up, exchanges=(request(),)),
+    row(evidence, "a response read just after the exit", MET, output=up, exchanges=(request(ended=2.05),)),
     row(evidence, "a response after the exit", NOT_MET, output=up, exchanges=(request(ended=2.2),)),
     row(evidence, "a response, no mark declared", MET, no_mark, output=(), exchanges=(request(),)),
     row(evidence, "one without framing", NOT_MET, output=up, exchanges=(request(framed=False),)),
