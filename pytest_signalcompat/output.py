@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from .model import Line, Record
 
-# Escape sequences as ECMA-48 builds them: CSI (colours, cursor); OSC and the other strings (titles, hyperlinks), which BEL
-# or ST ends; those with intermediate bytes (character sets: ESC ( B); those of two characters. And shift in, shift out.
+# Escape sequences as ECMA-48 builds them: CSI (colours, cursor); OSC and the other strings (titles, hyperlinks), which
+# BEL or ST ends; those with intermediate bytes (character sets: ESC ( B); those of two characters. And shift in, out.
 # A string without its end is not one: its text stays.
 ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]|[\x0e\x0f]"
