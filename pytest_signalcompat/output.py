@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 from .model import Line, Record
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# Escape sequences as ECMA-48 builds them: CSI (colours, cursor); OSC and the other strings (titles, hyperlinks), which
+# BEL or ST ends; those with intermediate bytes (character sets: ESC ( B); those of two characters. And shift in, out.
+# A string without its end is not one: its text stays.
+ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]|[\x0e\x0f]"
+)
+END = re.compile(rb"\r+\n?|\n")  # of a line: LF, CR LF, and CR alone, by which progress bars write over their line
 LONGEST = 1 << 16  # bytes of a line that does not end; cut there
 
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
@@ -37,11 +43,17 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self._partial = b""
+        self._returned = False  # the last piece ended in CR; a LF that comes next belongs to it
         self._at = 0.0  # when the last piece came
 
     def feed(self, at: float, data: bytes) -> None:
-        self._at = at
-        *whole, self._partial = (self._partial + data).split(b"\n")
+        if self._returned:
+            rest = data.lstrip(b"\r")
+            if not rest:
+                return
+            data = rest.removeprefix(b"\n")
+        self._at, self._returned = at, data.endswith(b"\r")
+        *whole, self._partial = END.split(self._partial + data)
         if len(self._partial) > LONGEST:
             whole.append(self._partial)
             self._partial = b""
@@ -59,7 +71,7 @@ def clean(line: bytes) -> str:
         text = line.decode()
     except UnicodeDecodeError:
         text = line.decode("cp1252", "replace")
-    return ANSI.sub("", text.rstrip("\r"))
+    return ANSI.sub("", text)
 
 
 def marked(mark: str | None, lines: Iterable[Line], since: float | None = None) -> list[str]:

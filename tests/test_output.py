@@ -27,6 +27,36 @@ def test_a_line_is_stamped_when_its_end_comes() -> None:
     assert [(line.at, line.text) for line in log.lines] == [(0.0, "one"), (2.0, "two"), (2.0, "three")]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"a\r\nb\r\n"], ["a", "b"]),
+        ([b"a\r\r\nb\n"], ["a", "b"]),
+        ([b"a\r", b"\nb\n"], ["a", "b"]),
+        ([b"a\r", b"\r", b"\nb\n"], ["a", "b"]),
+        ([b"a\r", b"", b"\nb\n"], ["a", "b"]),
+        ([b"a\r", b"\r\n", b"\nb\n"], ["a", "", "b"]),
+        ([b"\r 10%", b"\r 20%", b"\rstopped\n"], ["", " 10%", " 20%", "stopped"]),
+        ([b"a\n\nb\n"], ["a", "", "b"]),
+    ],
+)
+def test_a_carriage_return_ends_a_line_and_belongs_to_the_line_feed_behind_it(
+    pieces: list[bytes], expected: list[str]
+) -> None:
+    log = feed(*pieces)
+    log.finish()
+    assert [line.text for line in log.lines] == expected
+
+
+def test_a_progress_bar_is_read_while_it_moves() -> None:
+    """Its last state is whole with the carriage return behind it, not with the line feed that may never come."""
+    assert [(line.at, line.text) for line in feed(b"50 %\r", b"99 %\r").lines] == [(0.0, "50 %"), (1.0, "99 %")]
+
+
+def test_a_mark_behind_a_progress_bar_begins_its_line() -> None:
+    assert count("^stopped", feed(b"\r|####| 9/9\rstopped pid=7\n").lines) == 1
+
+
 def test_the_end_of_the_output_ends_its_last_line() -> None:
     log = feed(b"no newline")
     assert log.lines == []
@@ -44,7 +74,12 @@ def test_characters_may_be_cut_between_two_pieces() -> None:
     ("raw", "text"),
     [
         (b"\x1b[32mINFO\x1b[0m:     \x1b[1;36mready\x1b[0m", "INFO:     ready"),
-        (b"\x1b[2K\x1b[?25lready", "ready"),
+        (b"\x1b[2K\x1b[?25l\x1b[>4;1mready", "ready"),
+        (b"\x1b]0;a title\x07ready", "ready"),
+        (b"\x1b]8;;http://localhost:80/\x1b\\ready\x1b]8;;\x1b\\", "ready"),
+        (b"\x1bP1$r0m\x1b\\ready", "ready"),
+        (b"\x1b]0;a title without its end, then what was said", "0;a title without its end, then what was said"),
+        (b"\x1b(B\x1b[m\x0fready\x1b7\x1b8\x1b=", "ready"),
         (b"from Windows\r", "from Windows"),
         (b"", ""),
         ("fährt herunter".encode(), "fährt herunter"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from .. import facts
 from ..checks import advice_on_output, became_ready
+from ..complaints import complaints
 from ..live.stage import Stage
 from ..model import Failure, Level, Observation, Server
 from ..output import exceptions
@@ -11,7 +14,10 @@ from ..scenario import Scenario, check
 from ..statuses import described
 
 WATCH = 0.5  # seconds after ready in which a background task's crash shows
-FAULTS = ("NotImplementedError", "AttributeError", "Traceback (most recent call last)")
+NAMED = r"(?:\w+\.)*(?:NotImplementedError|AttributeError)\b"
+# An exception's name in a sentence is none: "no uvloop (NotImplementedError), falling back" tells of one that
+# was handled. One that was raised is the line itself, as the last of a traceback is, or is logged as ERROR or above.
+RAISED = re.compile(rf"^{NAMED}(?::|$)|\b(?:ERROR|CRITICAL|FATAL|EXCEPTION|SEVERE)\b.*?\b{NAMED}")
 
 
 async def become_ready(stage: Stage) -> None:
@@ -39,12 +45,12 @@ def starts_without_errors(server: Server, seen: Observation) -> Failure | None:
         last = raised[-1]
         found = f"{last.type}{': ' + last.text if last.text else ''} at {last.where or 'an unknown place'}"
     else:
-        # A warning may say what a later version will raise; Python shows the line of code that gave it, too.
-        said = [line for line in seen.own_output if "Warning" not in line.text and "warnings.warn" not in line.text]
-        line = next((line for line in said if any(word in line.text for word in FAULTS)), None)
+        traceback = complaints()["python-traceback"]
+        texts = (line.text for line in seen.own_output)
+        line = next((text for text in texts if RAISED.search(text) or traceback.matches(text)), None)
         if line is None:
             return None
-        found = line.text.strip()
+        found = line.strip()
     return Failure(expected="no exception in the output", actual=found, fix=advice_on_output(seen))
 
 

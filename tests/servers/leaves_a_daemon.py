@@ -1,8 +1,8 @@
 """At its stop it starts a daemon that outlives it (60 s at most) outside of its session or console.
 
 breaks: SC201
-posix: SC201 SC202 SC203 SC204 SC207 SC301 SC310 SC401 SC501 SC701
-windows: SC201 SC202 SC204 SC301 SC310 SC401 SC501 SC701 SC901
+posix: SC201 SC202 SC203 SC204 SC207 SC301 SC310 SC401 SC501 SC701 SC803
+windows: SC201 SC202 SC204 SC301 SC310 SC401 SC501 SC701 SC803 SC901
 """
 
 import subprocess
