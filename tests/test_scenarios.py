@@ -13,6 +13,7 @@ from pytest_signalcompat.scenario import Scenario
 from pytest_signalcompat.scenarios import CATALOGUE
 from pytest_signalcompat.scenarios.idle import SC201
 from pytest_signalcompat.scenarios.inflight import SC301, SC304
+from pytest_signalcompat.scenarios.resources import SC803
 
 from .selection import (
     BAD_NAMES,
@@ -121,3 +122,21 @@ def test_a_stop_command_however_quick_leaves_the_server_time_to_drain(
     assert server.drain == 1.0, "less than what a slow command is given"
     for result in run_all(engine, server, tuple(s for s in CATALOGUE if s.code in ("SC301", "SC803"))):
         assert result.outcome is Outcome.PASS, explain(result)
+
+
+def test_a_shutdown_is_heard_in_each_situation(engine: Engine, describe: Callable[..., Server]) -> None:
+    """Each is a start of its own; what is not declared is left out, and said."""
+    every = describe("noisy_shutdown")
+    result = engine.submit(every, SC803).result()
+    situations = {failure.actual.rpartition(" (")[2].rstrip(")").partition(" ")[2] for failure in result.failures}
+    assert situations == {"while idle", "with a request in flight", "with a stream open"}, explain(result)
+    assert len(result.failures) == 4, explain(result)
+
+    result = engine.submit(describe("good", routes=Routes()), SC803).result()
+    assert result.outcome is Outcome.PASS, explain(result)
+    starts = result.attempts[-1].starts
+    assert [seen.delivered.stop for seen in starts if seen.delivered] == [Stop.TERMINATE, Stop.INTERRUPT]
+    assert [note for seen in starts for note in seen.notes] == [
+        "not stopped with a request in flight: routes.slow or routes.post is not declared",
+        "not stopped with a stream open: routes.stream is not declared",
+    ]

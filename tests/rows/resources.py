@@ -26,6 +26,7 @@ def last(*texts: str) -> tuple[Line, ...]:
 ROWS = (
     row(load_was_open, "nothing under way", MET),
     row(load_was_open, "a request in flight", MET, exchanges=(request(),)),
+    row(load_was_open, "the second one", MET, exchanges=(request(answered=0.6, ended=0.6), request())),
     row(load_was_open, "a stream", MET, exchanges=(stream(),)),
     row(load_was_open, "a request that ended before", UNPROVEN, exchanges=(request(answered=0.6, ended=0.6),)),
     row(load_was_open, "a stream that ended by itself", UNPROVEN, exchanges=(stream(end="complete", ended=0.9),)),
