@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..explain import first_line, page
 from ..matrix import Matrix, environment_id
-from ..model import NEW_CONNECTION, Exchange, Level, Observation, Outcome, Result
-from ..statuses import described
+from ..model import NEW_CONNECTION, Level, Observation, Outcome, Result
+from ..timeline import timeline
 
 LAST_LINES = 20
 WORDS = {
@@ -82,30 +82,6 @@ def asked(seen: Observation) -> str:
     reach = {"leader": "to the leader", "group": "to the group", "console": "to its console"}.get(first.reach, "run")
     load = [f"{x.method} {x.path}" for x in seen.exchanges if x.begun <= first.at and x.role != NEW_CONNECTION]
     return f"{first.what} {reach}{f', with {load[0]}' if load else ''}"
-
-
-def timeline(seen: Observation) -> str:
-    """Every moment that matters, in order, in seconds from the start."""
-    moments = [(0.0, "start")]
-    if seen.ready is not None:
-        moments.append((seen.ready, "ready"))
-    moments += [(delivery.at, delivery.what) for delivery in seen.deliveries]
-    for exchange in seen.exchanges:
-        if exchange.role != NEW_CONNECTION:
-            moments.append((exchange.begun, f"{exchange.role} begun"))
-            if exchange.ended is not None:
-                moments.append((exchange.ended, f"{exchange.role} {_end(exchange)}"))
-    if seen.exit is not None:
-        moments.append((seen.exit.at, f"exit {described(seen.platform.family, seen.exit.status)}"))
-    if seen.gone is not None:
-        moments.append((seen.gone, "tree gone"))
-    if seen.killed is not None:
-        moments.append((seen.killed, "killed by the supervisor"))
-    return " | ".join(f"{at:.2f} {what}" for at, what in sorted(moments, key=lambda moment: moment[0]))
-
-
-def _end(exchange: Exchange) -> str:
-    return f"answered {exchange.status}" if exchange.end == "complete" else exchange.end
 
 
 def table(matrix: Matrix) -> list[str]:
