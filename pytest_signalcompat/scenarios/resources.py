@@ -6,7 +6,7 @@ from .. import checks, facts
 from ..model import Failure, Level, Observation, Server, Stop
 from ..output import exceptions
 from ..scenario import Scenario, check
-from .common import stop_with_load
+from .common import least_grace_with_load, stop_with_load
 
 DIRTY = ("Traceback (most recent call last)", "Task was destroyed", "was never awaited", "Exception ignored")
 
@@ -43,4 +43,5 @@ SC803 = Scenario(
     act=stop_with_load,
     checks=(checks.became_ready, checks.was_asked, checks.exits_within(), checks.has_evidence, clean_output),
     stops=(Stop.TERMINATE,),
+    least_grace=least_grace_with_load,
 )
