@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from . import verdict
+from . import masking, placeholders, verdict
 from .errors import ConfigError, NotReady, StopCommandError, SupervisorError, Unsupported
 from .live.stage import stage
 from .model import Attempt, Ending, Outcome, Platform, Result, Server
@@ -89,9 +89,9 @@ class Engine:
     def submit(self, server: Server, scenario: Scenario, case: str = "", retry: bool = True) -> Future[Result]:
         """Starts a scenario as soon as a slot is free. `case` and its server are one of `scenario.cases(...)`.
 
-        What fails by time only is run again alone, unless `retry` is false.
+        What fails by time only is run again alone, unless `retry` is false. No result holds a secret (masking.py).
         """
-        return self.call(self._scheduled(server, scenario, case, retry))
+        return self.call(self._masked(server, scenario, case, retry))
 
     def close(self) -> None:
         """Cancels what is under way, waits until it is ended, and stops the thread. Safe to call twice."""
@@ -119,6 +119,10 @@ class Engine:
         if self._platform is None:
             self._platform = asyncio.create_task(_ask_platform(self.launcher))
         return await asyncio.shield(self._platform)
+
+    async def _masked(self, server: Server, scenario: Scenario, case: str, retry: bool) -> Result:
+        secrets = masking.secrets(placeholders.taken(server, os.environ))
+        return masking.masked(await self._scheduled(server, scenario, case, retry), secrets)
 
     async def _scheduled(self, server: Server, scenario: Scenario, case: str, retry: bool) -> Result:
         blank = _blank(server, scenario, case)

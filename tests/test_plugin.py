@@ -463,6 +463,44 @@ def test_a_stop_command_that_fails_is_an_error_with_its_output(
     )
 
 
+LEAKS = """
+import os, signal, sys, time
+
+def stop(*_):
+    print("farewell from", os.environ["TOKEN"], flush=True)
+    raise LookupError("nobody here knows " + os.environ["TOKEN"])
+
+signal.signal(signal.SIGTERM, stop)
+print("started with", sys.argv[1], flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("stop", ["kill -TERM {pid}", "echo I am {env:PASS_WORD}; exit 3"], ids=["asks", "fails"])
+def test_a_secret_is_in_no_text_that_leaves_the_process(
+    stop: str, run: Run, project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "open-sesame"
+    monkeypatch.setenv("PASS_WORD", secret)
+    command = json.dumps(["{python}", "leaks.py", "{env:PASS_WORD}", "{port}"])
+    asks = json.dumps(["sh", "-c", stop, "{env:PASS_WORD}"])
+    path = project(
+        f"[tool.signalcompat.servers.api]\ncommand = {command}\nenv = {{ TOKEN = 'x{{env:PASS_WORD}}' }}\n"
+        f"ready = {{ log = '^started' }}\ngrace = 3\nstop.terminate.command = {asks}\n"
+    )
+    (path / "leaks.py").write_text(LEAKS, encoding="utf-8")
+    reports = ("out.json", "out.md", "junit.xml")
+    options = [option for name in reports[:2] for option in ("--signal-compat-report", name)]
+    result = run("-k", "SC201 or SC803", "-rA", *options, "--junitxml", reports[2])
+    assert result.parseoutcomes()["failed"] == 2
+    texts = {"terminal": result.stdout.str() + result.stderr.str()}
+    texts |= {name: (path / name).read_text(encoding="utf-8") for name in reports}
+    assert not [name for name, text in texts.items() if secret in text]
+    assert {name for name, text in texts.items() if "{env:PASS_WORD}" in text} >= {"terminal", "out.json", "junit.xml"}
+
+
 # ---------------------------------------------------------------- what a user adds
 
 
@@ -575,7 +613,7 @@ FIXTURE_TESTS = """
         [
             ({"reach": "grup"}, "reach: expected one of leader, group; found 'grup'"),
             ({"reach": "console"}, "reach: expected one of leader, group; found 'console'"),
-            ({"stop": "kill"}, "stop: expected one of terminate, interrupt, quit, hangup; found 'kill'"),
+            ({"stop": "kill"}, "stop: expected one of terminate, interrupt, quit, hangup, .*; found 'kill'"),
         ],
     )
     def test_a_stop_that_there_is_not(signal_server, asked, told):
@@ -786,11 +824,11 @@ def test_a_variable_may_extend_the_one_of_the_tests(
     project: Callable[..., Path], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GREETING", "hello")
-    program = "import os, sys; print('said', os.environ['GREETING']); sys.exit(1)"
+    program = "import os, sys; print('said', os.environ['GREETING'].upper()); sys.exit(1)"
     command = json.dumps(["{python}", "-c", program, "{port}"])
     project(f"[tool.signalcompat.servers.api]\ncommand = {command}\nenv = {{ GREETING = '{{env:GREETING}} world' }}\n")
     result = run("-k", "SC201")
-    result.stdout.fnmatch_lines(["*said hello world*"])
+    result.stdout.fnmatch_lines(["*said HELLO WORLD*"])
 
 
 @pytest.mark.parametrize(
