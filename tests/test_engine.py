@@ -88,6 +88,17 @@ def test_a_mistake_inside_a_request_is_an_error_and_no_unanswered_request(
     assert "LocalProtocolError" in result.reason
 
 
+def test_a_secret_is_masked_after_the_verdict(
+    engine: Engine, describe: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks are looked for in what the server really said."""
+    monkeypatch.setenv("SIGNALCOMPAT_WORD", "stopped pid")
+    result = engine.submit(describe("good", env={"WORD": "{env:SIGNALCOMPAT_WORD}"}), SC201).result()
+    assert result.outcome is Outcome.PASS, explain(result)
+    assert result.observation is not None
+    assert "{env:SIGNALCOMPAT_WORD}=" in result.observation.output[-1].text
+
+
 # ---------------------------------------------------------------- attempts
 
 

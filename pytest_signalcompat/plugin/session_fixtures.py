@@ -11,6 +11,7 @@ import inspect
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class SessionFixtures:
         self.names = names
         self._session, self._file = session, file
         self._manager: Any = session._fixturemanager
-        self._elsewhere: dict[str, list[Any]] = {}  # definitions that pytest does not show to items
+        self._found: dict[str, Any] = {}  # definitions by name; None where there is none
+        self._elsewhere: dict[str, list[Any]] = {}  # those that pytest does not show to items
 
     def find(self, item: pytest.Function) -> None:
         """Raises UsageError for a name that is nowhere, or no session fixture."""
@@ -57,16 +59,15 @@ class SessionFixtures:
 
     def _definition(self, name: str, item: pytest.Function) -> Any:
         """The one an item would get; also found are those that it needs."""
-        shown = self._shown(name, item)
-        found = shown[-1] if shown else self._hidden(name)
-        if found is None:
-            return None
-        if not shown:
-            self._elsewhere[name] = [found]
-        for other in found.argnames:
-            if other not in ("request", name) and other not in self._elsewhere:
-                self._definition(other, item)
-        return found
+        if name not in self._found:
+            shown = self._shown(name, item)
+            found = self._found[name] = shown[-1] if shown else self._hidden(name)
+            if found is not None and not shown:
+                self._elsewhere[name] = [found]
+            for other in found.argnames if found is not None else ():
+                if other != "request":
+                    self._definition(other, item)
+        return self._found[name]
 
     def _shown(self, name: str, item: pytest.Function) -> Sequence[Any]:
         by_id = "nodeid" in inspect.signature(self._manager.getfixturedefs).parameters  # until pytest 8.0
@@ -83,7 +84,7 @@ class SessionFixtures:
         """testpaths, or else what is called test*, as where pytest looks for its first conftests."""
         root = self._session.config.rootpath
         paths = self._session.config.getini("testpaths")
-        named = [found for path in paths for found in sorted(root.glob(path))]
+        named = [root / found for path in paths for found in sorted(glob(path, root_dir=root, recursive=True))]
         beside = [found for place in (root, self._file.parent) for found in sorted(place.glob("test*"))]
         return list(dict.fromkeys(path for path in named or beside if path.is_dir()))
 
@@ -123,13 +124,10 @@ class SessionFixtures:
         if config.getoption("noconftest"):
             return
         load: Any = config.pluginmanager._importconftest
-        more = {"consider_namespace_packages": False} if _takes(load, "consider_namespace_packages") else {}
+        packages = "consider_namespace_packages"  # from pytest 8.1 on
+        more = {packages: config.getini(packages)} if packages in inspect.signature(load).parameters else {}
         module = load(path, config.getoption("importmode"), config.rootpath, **more)
         if hasattr(self._manager, "_arg2node2fixturedefs"):
             directory = pytest.Dir.from_parent(self._session, path=path.parent)
             self._manager.parsefactories(holder=module, node=directory)
         yield from self._met(name, path.parent)
-
-
-def _takes(function: Any, parameter: str) -> bool:
-    return parameter in inspect.signature(function).parameters
