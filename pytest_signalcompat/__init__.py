@@ -2,13 +2,15 @@
 
 The map of the package, in the order in which a run passes through it:
   plugin/        options, items, fixtures, summary (the only room that imports pytest)
-  config.py      [tool.signalcompat] -> Server; tables.py is its shape, placeholders.py fills commands
+  config.py      [tool.signalcompat] -> Server; tables.py is its shape, placeholders.py fills commands,
+                 paths.py looks at those of requests
   engine.py      schedules cases and turns what was seen into a Result
   scenario.py    what a requirement is made of; scenarios/ is the catalogue, one file a family
   live/          a started server: its life, the requests to it, what is seen of its end
   supervisor/    the process that owns a server; one file an operating system
   facts.py       questions to an observation; checks.py and the families ask them
   verdict.py     from what was seen to an outcome; statuses.py knows exit statuses
+  masking.py     takes secrets out of what was seen; timeline.py tells it in ten lines
   matrix.py      results, collected and stored; reporters/ turn them into text
   sync.py        what the fixtures hand to ordinary tests
   cli/           the command `signalcompat`

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from . import placeholders
+from . import paths, placeholders
 from .errors import ConfigError
-from .model import Declarations, Family, Marks, Ready, Record, Server, Stop, StopCommand
+from .model import Declarations, Family, Marks, Ready, Record, Routes, Server, Stop, StopCommand
 from .tables import ExitsTable, PresetTable, ServerTable, Settings, StatusTable, StopTable, convert, shown
 
 GRACE = {"docker": 10.0, "cloudrun": 10.0, "k8s": 30.0, "systemd": 90.0}  # seconds; each one's documented default
@@ -26,7 +26,7 @@ Mistakes = Iterator[tuple[str, str]]  # the key below the server's table, and wh
 
 
 class Config(Record):
-    """What a configuration file says, resolved. `path` is None when there is no table: the reference server then."""
+    """What a configuration file says, resolved. `path` is None where nothing was read from one of the user's."""
 
     path: Path | None
     servers: tuple[Server, ...]
@@ -198,6 +198,7 @@ def _mistakes(server: Server) -> Mistakes:
     yield from _command_mistakes(server)
     yield from placeholders.mistakes(server)
     yield from _ready_mistakes(server.ready)
+    yield from _route_mistakes(server.routes)
     for what in Marks.__struct_fields__:
         yield from _regex_mistakes(f"marks.{what}", getattr(server.marks, what))
     if server.workers < 1:
@@ -220,9 +221,16 @@ def _ready_mistakes(ready: Ready) -> Mistakes:
     ways = [name for name in ("http", "tcp", "log") if getattr(ready, name)]
     if len(ways) != 1:
         yield "ready", f"expected one of http, tcp, log, found {' and '.join(ways) or 'none of them'}"
-    if ready.http is not None and not ready.http.startswith("/"):
-        yield "ready.http", f"expected a path that begins with /, found {ready.http!r}"
+    if ready.http is not None and (mistake := paths.mistake(ready.http)):
+        yield "ready.http", mistake
     yield from _regex_mistakes("ready.log", ready.log)
+
+
+def _route_mistakes(routes: Routes) -> Mistakes:
+    declared = {"slow": routes.slow, "stream": routes.stream, "post.path": routes.post.path if routes.post else None}
+    for key, path in declared.items():
+        if path is not None and (mistake := paths.mistake(path)):
+            yield f"routes.{key}", mistake
 
 
 def _regex_mistakes(key: str, pattern: str | None) -> Mistakes:
@@ -243,8 +251,12 @@ def presets() -> dict[str, PresetTable]:
 
 
 def preset_of(command: tuple[str, ...]) -> str | None:
-    """The preset of the program a command starts: `uvicorn …`, `python -m uvicorn …`, `path/uvicorn.exe …`."""
-    names = [Path(command[0].replace("\\", "/")).name.removesuffix(".exe")] if command else []
+    """The preset of the program a command starts: `uvicorn …`, `python -m uvicorn …`, `path/uvicorn.EXE …`."""
+    names = (
+        [re.sub(r"\.(exe|cmd|bat|com)$", "", command[0].lower().replace("\\", "/").rpartition("/")[2])]
+        if command
+        else []
+    )
     names += [after for before, after in pairwise(command) if before == "-m"][:1]
     return next((name for name, preset in presets().items() if set(names) & set(preset.programs)), None)
 

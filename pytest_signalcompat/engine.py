@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from . import verdict
+from . import masking, placeholders, verdict
 from .busy import BUSY, Meter
 from .errors import ConfigError, NotReady, StartRefused, StopCommandError, SupervisorError, Unsupported
 from .live.stage import stage
@@ -62,9 +62,10 @@ class Engine:
     def submit(self, server: Server, scenario: Scenario, case: str = "", retry: bool = True) -> Future[Result]:
         """Starts a scenario as soon as a slot is free. `case` and its server are one of `scenario.cases(...)`.
 
-        What fails by time only, on a machine that is busy, is run again alone, unless `retry` is false.
+        What fails by time only, on a machine that is busy, is run again alone, unless `retry` is false. No result holds
+        a secret (masking.py).
         """
-        return self.call(self._scheduled(server, scenario, case, retry))
+        return self.call(self._masked(server, scenario, case, retry))
 
     def close(self) -> None:
         """Cancels what is under way, waits until it is ended, and stops the thread. Safe to call twice."""
@@ -92,6 +93,10 @@ class Engine:
         if self._platform is None:
             self._platform = asyncio.create_task(_ask_platform(self.launcher))
         return await asyncio.shield(self._platform)
+
+    async def _masked(self, server: Server, scenario: Scenario, case: str, retry: bool) -> Result:
+        secrets = masking.secrets(placeholders.taken(server, os.environ))
+        return masking.masked(await self._scheduled(server, scenario, case, retry), secrets)
 
     async def _scheduled(self, server: Server, scenario: Scenario, case: str, retry: bool) -> Result:
         blank = _blank(server, scenario, case)

@@ -260,6 +260,17 @@ class Observation(Record):
         """Without what came after the end by force: multiprocessing's resource tracker complains of what that left."""
         return tuple(line for line in self.output if self.killed is None or line.at < self.killed)
 
+    def __repr__(self) -> str:
+        """On one line, which is what pytest shows of a failed assertion."""
+        from .timeline import timeline
+
+        return f"<Observation: {timeline(self)}>"
+
+    def __str__(self) -> str:
+        from .timeline import summary
+
+        return summary(self)
+
 
 # ---------------------------------------------------------------- what was concluded
 

@@ -119,6 +119,18 @@ def unset(server: Server, tests: Mapping[str, str]) -> Iterator[tuple[str, str]]
                 yield key, _unset(name)
 
 
+def taken(server: Server, tests: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the tests that the server is given by `{env:NAME}`, and their values."""
+    found: dict[str, str] = {}
+    for key, texts in _texts(server).items():
+        declared = {name: "" for name in server.env if key != f"{ENV}.{name}"}
+        for name in _references(" ".join(texts)):
+            known = _lookup(name, tests, ignore_case=True)
+            if known is not None and name not in declared:
+                found[name] = tests[known]
+    return found
+
+
 def _texts(server: Server) -> dict[str, tuple[str, ...]]:
     """What is filled, by the key that holds it."""
     return {

@@ -37,7 +37,7 @@ BY_NATURE = {
 # are `outside_lab`. What stays is what Pythons did change: processes, signals, event loops. See tox.ini.
 ONCE = {
     *(f"test_{name}" for name in ("architecture", "checks", "cli", "config", "matrix", "output", "plugin", "product")),
-    *("test_reporters", "test_servers"),
+    *("test_masking", "test_reporters", "test_servers", "test_timeline"),
     *(f"test_reference_{name}" for name in ("clients", "control", "protocol", "service", "unlucky")),
 }
 

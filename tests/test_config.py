@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -246,6 +247,22 @@ API = "tool.signalcompat.servers.api"
             SMALLEST + "ready = { http = 'health' }\n",
             [f"{API}.ready.http: expected a path that begins with /, found 'health'"],
         ),
+        (
+            SMALLEST + "ready = { http = '/health check' }\n",
+            [
+                f"{API}.ready.http: expected a path of ASCII letters and signs without spaces, as '/health%20check' is;"
+                " found '/health check'"
+            ],
+        ),
+        (
+            SMALLEST + "routes = { slow = 'slow?s={seconds}', stream = '/é?s={seconds}', post = { path = 'x' } }\n",
+            [
+                f"{API}.routes.slow: expected a path that begins with /, found 'slow?s={{seconds}}'",
+                f"{API}.routes.stream: expected a path of ASCII letters and signs without spaces, as"
+                " '/%C3%A9?s={seconds}' is; found '/é?s={seconds}'",
+                f"{API}.routes.post.path: expected a path that begins with /, found 'x'",
+            ],
+        ),
         (SMALLEST + "routes = { post = { body = '1' } }\n", [f"{API}.routes.post.path: missing; expected a string"]),
         (
             SMALLEST + "exits = { windows = { quit = 0 } }\n",
@@ -384,6 +401,10 @@ def test_a_name_in_another_case_is_left_to_the_start(write: Write) -> None:
         (("uvicorn", "app:app"), "uvicorn"),
         (("/venv/bin/uvicorn", "app:app"), "uvicorn"),
         (("C:\\venv\\Scripts\\uvicorn.exe", "app:app"), "uvicorn"),
+        (("C:\\venv\\Scripts\\uvicorn.EXE", "app:app"), "uvicorn"),
+        (("uvicorn.cmd", "app:app"), "uvicorn"),
+        (("Uvicorn.Cmd", "app:app"), "uvicorn"),
+        (("uvicorn.exe.py", "app:app"), None),
         (("{python}", "-m", "uvicorn", "app:app"), "uvicorn"),
         (("{python}", "-u", "-m", "hypercorn", "app:app"), "hypercorn"),
         (("gunicorn", "app:app"), "gunicorn"),
@@ -457,6 +478,13 @@ def test_the_reference_server_is_the_default(tmp_path: Path) -> None:
     found = config.default(tmp_path, 3.0)
     (reference,) = found.servers
     assert (found.path, reference.name, reference.cwd, reference.grace) == (None, "reference", str(tmp_path), 3.0)
+
+
+def test_this_projects_own_table_is_the_default_one() -> None:
+    """`pytest --signal-compat pyproject.toml`, the first command of README, tests what stands in elsewhere."""
+    project = Path(__file__).parent.parent / "pyproject.toml"
+    own, default = (tomllib.loads(file.read_text(encoding="utf-8")) for file in (project, config.DEFAULT_FILE))
+    assert own["tool"]["signalcompat"] == default["tool"]["signalcompat"]
 
 
 def test_without_its_packages_the_line_that_installs_them_is_told(

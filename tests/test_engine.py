@@ -18,6 +18,7 @@ from pytest_signalcompat.busy import BUSY, Meter
 from pytest_signalcompat.engine import Engine, _only_late
 from pytest_signalcompat.live.stage import Stage
 from pytest_signalcompat.model import (
+    IN_FLIGHT,
     Ending,
     Failure,
     Level,
@@ -75,6 +76,36 @@ def scenario(act: Callable[[Stage], object], *judged: Check, code: str = "X1") -
         act=act,  # type: ignore[arg-type]
         checks=judged,
     )
+
+
+# ---------------------------------------------------------------- requests
+
+
+def test_a_mistake_inside_a_request_is_an_error_and_no_unanswered_request(
+    engine: Engine, describe: Callable[..., Server]
+) -> None:
+    """Also of one that nobody waits for."""
+
+    async def wrong_path(stage: Stage) -> None:
+        live = await stage.ready()
+        live.http.begin(IN_FLIGHT, "/sl ow")
+        await live.stop()
+        await live.ended()
+
+    result = engine.submit(describe("good"), scenario(wrong_path, *checks.stopped_well())).result()
+    assert result.outcome is Outcome.ERROR, explain(result)
+    assert "LocalProtocolError" in result.reason
+
+
+def test_a_secret_is_masked_after_the_verdict(
+    engine: Engine, describe: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks are looked for in what the server really said."""
+    monkeypatch.setenv("SIGNALCOMPAT_WORD", "stopped pid")
+    result = engine.submit(describe("good", env={"WORD": "{env:SIGNALCOMPAT_WORD}"}), SC201).result()
+    assert result.outcome is Outcome.PASS, explain(result)
+    assert result.observation is not None
+    assert "{env:SIGNALCOMPAT_WORD}=" in result.observation.output[-1].text
 
 
 # ---------------------------------------------------------------- attempts

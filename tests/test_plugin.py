@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
@@ -21,7 +22,7 @@ from pytest_signalcompat.scenarios import CATALOGUE
 
 SERVERS = Path(__file__).parent / "servers"
 PLUGIN = "pytest_signalcompat.plugin"
-PLUGIN_FILES = ("hooks", "options", "session", "items", "fixtures", "running")
+PLUGIN_FILES = ("hooks", "options", "target", "session", "items", "fixtures", "session_fixtures", "running")
 LIMIT = 60  # seconds that a scenario waits which is to be cut short
 CLEARED_WITHIN = 5.0  # seconds from the end of pytest to the end of everything it started
 
@@ -317,11 +318,142 @@ def test_another_file_may_hold_the_configuration(dry_run: Run, project: Callable
     assert found == [f"stops.toml::api::{scenario.code}" for scenario in CATALOGUE]
 
 
-REFERENCE = ("reference_server", "fastapi", "uvicorn", "numpy", "prometheus_client", "pydantic_settings")
+# ---------------------------------------------------------------- which configuration
+
+
+@pytest.fixture
+def monorepo(project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A service with a table of its own, below a root without one."""
+    root = project("[tool.pytest.ini_options]\ntestpaths = ['services/one/tests']\n")
+    tests = root / "services" / "one" / "tests"
+    tests.mkdir(parents=True)
+    (tests / "test_it.py").write_text("def test_it(signal_server): pass\n", encoding="utf-8")
+    (tests.parent / "pyproject.toml").write_text(API.replace("servers.api", "servers.service"), encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments"),
+    [
+        ("services/one", ()),
+        ("services/one", ("tests",)),
+        ("services/one", ("--rootdir", ".")),
+        ("services/one/tests", ()),
+        (".", ()),
+        (".", ("services/one/tests/test_it.py",)),
+        (".", ("services/one",)),
+        (".", ("services/one/pyproject.toml",)),
+        (".", ("services/one/pyproject.toml::service::SC101",)),
+        (".", ("--signal-compat-config", "services/one/pyproject.toml")),
+        (".", ("--signal-compat-config", "services/one/pyproject.toml", "services/one/pyproject.toml")),
+        (".", ("-c", "services/one/pyproject.toml")),
+        (".", ("--rootdir", "services/one")),
+        ("services", ("../services/one/tests",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_a_service_is_tested_by_its_own_table(
+    place: str, arguments: tuple[str, ...], run: Run, monorepo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(monorepo / place)
+    result = run("--co", "-q", "-k", "SC101", *arguments)
+    assert [name.partition("pyproject.toml")[2] for name in ids(result)] == ["::service::SC101"]
+
+
+def test_a_table_above_the_rootdir_is_found_up_to_the_whole_project(
+    run: Run, project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project()
+    below = root / "services" / "one"
+    below.mkdir(parents=True)
+    (below / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
+    monkeypatch.chdir(below)
+    result = run("--co", "-k", "SC101")
+    result.stdout.fnmatch_lines([f"signal-compat: configuration {root / 'pyproject.toml'}", "signal-compat: api *"])
+    (below.parent / ".git").mkdir()
+    (below / "test_it.py").write_text("def test_it(signal_server): pass\n", encoding="utf-8")
+    result = run(on=False)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*expected a [[]tool.signalcompat] table in pyproject.toml of {below}, or of a dir*"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("a.toml", "b.toml"), "expected one configuration file, found *a.toml (argument), *b.toml (argument)"),
+        (
+            ("--signal-compat-config", "a.toml", "b.toml"),
+            "expected one configuration file, found *a.toml (--signal-compat-config), *b.toml (argument)",
+        ),
+        (("pyproject.toml",), "*pyproject.toml: expected a [[]tool.signalcompat] table, found none"),
+        (("tests",), "expected a [[]tool.signalcompat] table in pyproject.toml of *tests, or of a directory above*"),
+        (("tests/test_it.py",), "expected a [[]tool.signalcompat] table in pyproject.toml of *tests, or of a*"),
+        ((".",), "*(without an argument the bundled reference server is tested)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_where_something_is_meant_to_be_tested_nothing_stands_in(
+    arguments: tuple[str, ...], told: str, dry_run: Run, project: Callable[..., Path]
+) -> None:
+    path = project("[project]\nname = 'app'\n")
+    for name in ("a.toml", "b.toml"):
+        (path / name).write_text(API, encoding="utf-8")
+    (path / "tests").mkdir()
+    (path / "tests" / "test_it.py").write_text("def test_it(): pass\n", encoding="utf-8")
+    result = dry_run("--co", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{told}"])
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+def test_nothing_stands_in_for_a_fixture(on: bool, run: Run, project: Callable[..., Path]) -> None:
+    test = """
+        from pytest_signalcompat import Server
+
+        def test_first(signal_server):
+            pass
+
+        def test_named(start_signal_server):
+            start_signal_server("api")
+
+        def test_own(start_signal_server):
+            start_signal_server(Server(name="own", command=("{python}", "-m", "http.server", "{port}")))
+        """
+    path = project("[project]\nname = 'app'\n", test_it=test)
+    if on and not all(map(find_spec, REFERENCE_PACKAGES)):
+        pytest.skip("pip install 'pytest-signalcompat[reference]'")
+    result = run("-k", "test_it", on=on)
+    assert {name: result.parseoutcomes().get(name) for name in ("passed", "failed", "errors")} == {
+        "passed": 1,
+        "failed": 1,
+        "errors": 1,
+    }
+    told = f"*UsageError: signal-compat: expected a [[]tool.signalcompat] table in pyproject.toml of {path}, or of *"
+    result.stdout.fnmatch_lines([told, told])
+
+
+def test_a_conftests_servers_are_enough(run: Run, project: Callable[..., Path]) -> None:
+    """With them something is meant to be tested: the reference server is not."""
+    conftest = f"""
+        from pytest_signalcompat import Server, Ready, Marks
+
+        def pytest_signalcompat_servers(config):
+            command = ("{{python}}", {(SERVERS / "good.py").as_posix()!r}, "--port", "{{port}}", "--drain", "1")
+            return [Server(name="extra", command=command, ready=Ready(http="/health"))]
+        """
+    project("[project]\nname = 'app'\n", conftest, test_it="def test_it(signal_server): pass\n")
+    result = run("-k", "SC101 or test_it", "-v")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["pyproject.toml::extra::SC101 PASSED*"])
+    assert "reference" not in result.stdout.str()
+    assert run("-k", "SC101", "-n", "1").parseoutcomes() == {"passed": 1}
+
+
+REFERENCE_PACKAGES = ("reference_server", "fastapi", "uvicorn", "numpy", "prometheus_client", "pydantic_settings")
 
 
 needs_reference = pytest.mark.skipif(
-    not all(map(find_spec, REFERENCE)), reason="pip install 'pytest-signalcompat[reference]'"
+    not all(map(find_spec, REFERENCE_PACKAGES)), reason="pip install 'pytest-signalcompat[reference]'"
 )
 # The items of the bundled table, whose command takes {loop} and {workers}.
 CASES_OF_SC901 = [f"SC901[{loop}-{number}]" for loop in ("proactor", "selector") for number in (1, 2)]
@@ -345,6 +477,14 @@ def test_without_a_file_the_items_are_those_of_the_bundled_one(dry_run: Run, pro
     dry_run("--co").stdout.fnmatch_lines([NO_TABLE])
     found = ids(dry_run("--co", "-q"))
     assert found == ["test_it.py::test_it", *(f"default.toml::reference::{name}" for name in REFERENCE_ITEMS)]
+
+
+@needs_reference
+def test_a_worker_of_xdist_tests_the_reference_server_too(run: Run, project: Callable[..., Path]) -> None:
+    project("[project]\nname = 'app'\n")
+    result = run("-n", "1", "-v", "-k", "SC101")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*PASSED*default.toml::reference::SC101*"])
 
 
 # ---------------------------------------------------------------- verdicts as pytest tells them
@@ -466,6 +606,44 @@ def test_a_stop_command_that_fails_is_an_error_with_its_output(
     )
 
 
+LEAKS = """
+import os, signal, sys, time
+
+def stop(*_):
+    print("farewell from", os.environ["TOKEN"], flush=True)
+    raise LookupError("nobody here knows " + os.environ["TOKEN"])
+
+signal.signal(signal.SIGTERM, stop)
+print("started with", sys.argv[1], flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("stop", ["kill -TERM {pid}", "echo I am {env:PASS_WORD}; exit 3"], ids=["asks", "fails"])
+def test_a_secret_is_in_no_text_that_leaves_the_process(
+    stop: str, run: Run, project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "open-sesame"
+    monkeypatch.setenv("PASS_WORD", secret)
+    command = json.dumps(["{python}", "leaks.py", "{env:PASS_WORD}", "{port}"])
+    asks = json.dumps(["sh", "-c", stop, "{env:PASS_WORD}"])
+    path = project(
+        f"[tool.signalcompat.servers.api]\ncommand = {command}\nenv = {{ TOKEN = 'x{{env:PASS_WORD}}' }}\n"
+        f"ready = {{ log = '^started' }}\ngrace = 3\nstop.terminate.command = {asks}\n"
+    )
+    (path / "leaks.py").write_text(LEAKS, encoding="utf-8")
+    reports = ("out.json", "out.md", "junit.xml")
+    options = [option for name in reports[:2] for option in ("--signal-compat-report", name)]
+    result = run("-k", "SC201 or SC803", "-rA", *options, "--junitxml", reports[2])
+    assert result.parseoutcomes()["failed"] == 2
+    texts = {"terminal": result.stdout.str() + result.stderr.str()}
+    texts |= {name: (path / name).read_text(encoding="utf-8") for name in reports}
+    assert not [name for name, text in texts.items() if secret in text]
+    assert {name for name, text in texts.items() if "{env:PASS_WORD}" in text} >= {"terminal", "out.json", "junit.xml"}
+
+
 # ---------------------------------------------------------------- what a user adds
 
 
@@ -494,6 +672,93 @@ def test_session_fixtures_are_up_before_the_first_server_and_until_the_last(
     path = project(API.replace("grace = 8", 'grace = 8\nusefixtures = ["database"]'), conftest)
     run("-k", "X001").assert_outcomes(passed=1, deselected=len(CATALOGUE))
     assert not (path / "database").exists()
+
+
+DATABASE = """
+    import pytest
+    from pathlib import Path
+
+    @pytest.fixture(scope="session")
+    def disk():
+        with Path("log").open("a") as log:
+            log.write("disk ")
+
+    @pytest.fixture(scope="{scope}")
+    def database({needs}):
+        with Path("log").open("a") as log:
+            log.write("up ")
+        yield
+        with Path("log").open("a") as log:
+            log.write("down ")
+
+    @pytest.fixture(autouse=True)
+    def of_tests_only(request):
+        assert "SC101" not in request.node.name or request.path.parent == Path(__file__).parent
+    """
+WITH_DATABASE = "[tool.signalcompat]\ngrace = 8\nusefixtures = ['database']\n" + table("api")
+
+
+@pytest.fixture
+def with_database(project: Callable[..., Path], request: pytest.FixtureRequest) -> Callable[..., Path]:
+    def with_database(place: str, scope: str = "session", needs: str = "disk", ini: str = "") -> Path:
+        path = project(ini + WITH_DATABASE)
+        directory = path / place
+        directory.mkdir(parents=True, exist_ok=True)
+        text = textwrap.dedent(DATABASE.format(scope=scope, needs=needs))
+        (directory / "conftest.py").write_text(text, encoding="utf-8")
+        (directory / "test_it.py").write_text("def test_it(database): pass\n", encoding="utf-8")
+        return path
+
+    return with_database
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["", "xdist"])
+@pytest.mark.parametrize(
+    ("place", "ini", "arguments"),
+    [
+        ("tests", "", ("pyproject.toml",)),
+        ("tests", "", ()),
+        ("tests", "", ("pyproject.toml", "tests")),
+        ("checks/deep", "[tool.pytest.ini_options]\ntestpaths = ['checks']\n", ()),
+        ("checks/deep", "[tool.pytest.ini_options]\ntestpaths = ['checks']\n", ("pyproject.toml",)),
+    ],
+)
+def test_session_fixtures_of_any_conftest_of_the_test_paths(
+    place: str, ini: str, arguments: tuple[str, ...], workers: tuple[str, ...], with_database: Any, run: Run
+) -> None:
+    """Set up once, for tests and requirements; nothing else of that conftest is for the requirements."""
+    path = with_database(place, ini=ini)
+    result = run("-k", "SC101 or test_it", *arguments, *workers)
+    assert result.ret == 0
+    assert result.parseoutcomes()["passed"] == (1 if arguments == ("pyproject.toml",) else 2)
+    assert (path / "log").read_text(encoding="utf-8") == "disk up down "
+
+
+@pytest.mark.parametrize("place", [".", "tests"])
+def test_a_fixture_of_another_scope_is_a_usage_error(place: str, with_database: Any, run: Run) -> None:
+    path = with_database(place, scope="function", needs="tmp_path")
+    result = run("pyproject.toml", "-k", "SC101")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    told = (
+        "*usefixtures: expected session fixtures, found 'database' of scope function (*conftest.py): items are*ahead*"
+    )
+    result.stderr.fnmatch_lines([told])
+    result = run("pyproject.toml", "-k", "SC101", "-n", "1")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([told])
+    assert not (path / "log").exists()
+
+
+def test_a_fixture_that_is_nowhere_is_a_usage_error_that_says_where_it_was_looked_for(
+    project: Callable[..., Path], run: Run
+) -> None:
+    path = project(WITH_DATABASE)
+    (path / "tests").mkdir()
+    result = run("-k", "SC101")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"*expected a fixture 'database' in a conftest.py of {path}, *({path / 'tests'})*none"]
+    )
 
 
 def test_a_conftest_may_add_servers(dry_run: Run, project: Callable[..., Path]) -> None:
@@ -578,7 +843,7 @@ FIXTURE_TESTS = """
         [
             ({"reach": "grup"}, "reach: expected one of leader, group; found 'grup'"),
             ({"reach": "console"}, "reach: expected one of leader, group; found 'console'"),
-            ({"stop": "kill"}, "stop: expected one of terminate, interrupt, quit, hangup; found 'kill'"),
+            ({"stop": "kill"}, "stop: expected one of terminate, interrupt, quit, hangup, .*; found 'kill'"),
         ],
     )
     def test_a_stop_that_there_is_not(signal_server, asked, told):
@@ -789,11 +1054,11 @@ def test_a_variable_may_extend_the_one_of_the_tests(
     project: Callable[..., Path], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GREETING", "hello")
-    program = "import os, sys; print('said', os.environ['GREETING']); sys.exit(1)"
+    program = "import os, sys; print('said', os.environ['GREETING'].upper()); sys.exit(1)"
     command = json.dumps(["{python}", "-c", program, "{port}"])
     project(f"[tool.signalcompat.servers.api]\ncommand = {command}\nenv = {{ GREETING = '{{env:GREETING}} world' }}\n")
     result = run("-k", "SC201")
-    result.stdout.fnmatch_lines(["*said hello world*"])
+    result.stdout.fnmatch_lines(["*said HELLO WORLD*"])
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from .observations import POSIX, SERVER, WINDOWS, request, seen, server
 
 BY_CODE: dict[str, Scenario] = {scenario.code: scenario for scenario in CATALOGUE}
 ROOMY = server(grace=8.0)
+LOADED = Routes(slow="/slow?s={seconds}", stream="/stream?s={seconds}")
+ASKED_BY_COMMAND = {Stop.TERMINATE: StopCommand(command=("ctl", "stop"))}
 BOTH = ("x", "{port}", "{workers}", "{loop}")
 
 
@@ -146,3 +148,33 @@ def test_ids_of_checks_are_stable_and_one_name_is_one_check() -> None:
             "exits-after-answer",
         ),
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "least", "changes"),
+    [
+        ("SC301", 2, {"drain": None}),
+        ("SC301", 2, {"drain": 30.0}),
+        ("SC301", 1.15, {"drain": 0.3}),
+        ("SC301", 4, {"drain": None, "stops": ASKED_BY_COMMAND}),
+        ("SC304", 2, {"drain": None}),
+        ("SC304", 2, {"drain": 0.3}),
+        ("SC401", 1, {"drain": None}),
+        ("SC501", 2, {"drain": None, "workers": 2}),
+        ("SC501", 1, {"drain": None, "workers": 2, "routes": Routes()}),
+        ("SC803", 2, {"drain": None}),
+        ("SC803", 1, {"drain": None, "routes": Routes()}),
+        ("SC701", 5.8, {"drain": 0.8}),
+    ],
+)
+def test_a_grace_in_which_no_server_could_pass_is_told(code: str, least: float, changes: dict[str, object]) -> None:
+    scenario, routes = BY_CODE[code], {"routes": LOADED}
+    short, enough = (server(grace=grace, **{**routes, **changes}) for grace in (least - 0.01, least))
+    told = f"declare a grace of {least:g} s or more, in which {scenario.slug} can be seen; it is {short.grace:g} s"
+    assert why_not(scenario, short, POSIX) == told
+    assert why_not(scenario, enough, POSIX) is None
+
+
+@pytest.mark.parametrize("code", ["SC101", "SC201", "SC202", "SC203", "SC204"])
+def test_what_has_nothing_in_flight_needs_no_long_grace(code: str) -> None:
+    assert why_not(BY_CODE[code], server(grace=0.5), POSIX) is None

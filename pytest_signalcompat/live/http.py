@@ -6,13 +6,24 @@ import asyncio
 
 import h11
 
-from ..model import Exchange, Post, Role
+from ..model import Exchange, Post, Record, Role
 from . import probes
 from .ports import HOST
 from .waiting import first
 from .wire import Clock, Connection, Running
 
 LAST_BYTES = 0.2  # seconds for what ended with the server to be read
+
+
+class Body(Record):
+    """What a POST sends, as it is."""
+
+    data: bytes
+    content_type: str = "application/octet-stream"
+
+
+def body_of(post: Post | Body | None) -> Body | None:
+    return Body(data=post.body.encode(), content_type=post.content_type) if isinstance(post, Post) else post
 
 
 class Requests:
@@ -23,11 +34,13 @@ class Requests:
         self._running: list[Running] = []
         self._idle: list[asyncio.Task[None]] = []
 
-    def begin(self, role: Role, path: str, post: Post | None = None, hold: bool = False, keep: bool = False) -> Running:
+    def begin(
+        self, role: Role, path: str, post: Post | Body | None = None, hold: bool = False, keep: bool = False
+    ) -> Running:
         """Starts a request on a connection of its own. With `hold` half of the body waits for `release`; with `keep` it
         stays open behind the answer until the server closes it, as a load balancer's does."""
         running = Running(role, "POST" if post else "GET", path, self._clock)
-        running.task = asyncio.create_task(self._exchange(running, post, hold, keep))
+        running.task = asyncio.create_task(self._exchange(running, body_of(post), hold, keep))
         self._running.append(running)
         return running
 
@@ -54,12 +67,22 @@ class Requests:
 
     async def close(self) -> None:
         """Gives what ended with the server a moment to be read, then closes the rest."""
-        tasks = [running.task for running in self._running if running.task is not None] + self._idle
+        tasks = self._tasks
         if tasks:
             await asyncio.wait(tasks, timeout=LAST_BYTES)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def mistake(self) -> BaseException | None:
+        """What went wrong inside a request: that is never the server's doing."""
+        ended = (task for task in self._tasks if task.done() and not task.cancelled())
+        return next((problem for task in ended if (problem := task.exception()) is not None), None)
+
+    @property
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [running.task for running in self._running if running.task is not None] + self._idle
 
     @property
     def facts(self) -> tuple[Exchange, ...]:
@@ -70,15 +93,16 @@ class Requests:
             await connection.closed_by_peer()
             running.note(closed=self._clock())
 
-    async def _exchange(self, running: Running, post: Post | None, hold: bool, keep: bool) -> None:
-        body = post.body.encode() if post else b""
+    async def _exchange(self, running: Running, sends: Body | None, hold: bool, keep: bool) -> None:
+        body = sends.data if sends else b""
         half = len(body) // 2 if hold else len(body)
         async with Connection(HOST, self._port) as connection:
             try:
                 await connection.connect()
                 running.note(connected=self._clock())
                 request = running.fact
-                await connection.send_head(request.method, request.path, len(body), post.content_type if post else None)
+                content_type = sends.content_type if sends else None
+                await connection.send_head(request.method, request.path, len(body), content_type)
                 if half:
                     await connection.send_body(body[:half])
                 running.note(sent=self._clock())

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from .. import masking
 from ..errors import NotReady, SpawnError, StopCommandError, SupervisorError
 from ..model import Delivery, Exit, Observation, Platform, Process, Reach, Server, Stop, StopCommand
-from ..placeholders import Placeholder, Variables, environment, expand, values
+from ..placeholders import Placeholder, Variables, environment, expand, taken, values
 from ..supervisor.client import Command, Supervisor
 from . import ending
 from .http import Requests
@@ -203,7 +204,7 @@ class LiveServer:
     async def conclude(self) -> None:
         """Sees the end: waits for exit, tree and port as long as the requirement allows, then ends what is left.
 
-        Raises StopCommandError when a stop command failed.
+        Raises StopCommandError when a stop command failed, and what went wrong inside a request.
         """
         if self.concluded:
             return
@@ -215,7 +216,7 @@ class LiveServer:
         ends = await asyncio.gather(*self._commands, return_exceptions=True)
         await self._heard.finish()
         await self.http.close()
-        for problem in ends:
+        for problem in (*ends, self.http.mistake):
             if problem is not None:
                 raise problem
 
@@ -241,17 +242,22 @@ class LiveServer:
             ready_detail=self._ready_detail,
             deliveries=tuple(self._deliveries),
             exchanges=self.http.facts,
-            processes=self._processes,
+            processes=self._described(self._processes),
             output=tuple(self._heard.log.lines),
             dropped=self._supervisor.dropped,
             dropped_until=self._since(self._supervisor.dropped_until),
             exit=self._exit(),
             gone=self._since(self._end.gone),
-            survivors=self._end.survivors,
+            survivors=self._described(self._end.survivors),
             port=self._end.port,
             killed=self._since(self._end.killed),
             notes=tuple(self.notes),
         )
+
+    def _described(self, processes: tuple[Process, ...]) -> tuple[Process, ...]:
+        """Without the secrets on their command lines, of which a text may show a part."""
+        secrets = masking.secrets(taken(self.server, os.environ))
+        return tuple(masking.in_command_line(process, secrets) for process in processes)
 
     def _since(self, at: float | None) -> float | None:
         return None if at is None else at - self.spawned

@@ -51,8 +51,11 @@ class Running:
         await first(self._end(), limit=limit)
 
     async def _end(self) -> None:
+        """Raises what went wrong inside the request, which is never the server's doing."""
         if self.task is not None:
             await asyncio.wait((self.task,))
+            if not self.task.cancelled():
+                self.task.result()
 
 
 class Connection:

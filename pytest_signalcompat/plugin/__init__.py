@@ -2,7 +2,9 @@
 
   hooks.py      hooks that a conftest.py may implement
   options.py    what the command line says, and the configuration it leads to
+  target.py     where that configuration is
   session.py    a run with --signal-compat: which items there are, what is started ahead, the table at the end
+  session_fixtures.py   what `usefixtures` names, wherever its conftest is
   items.py      one item a requirement, and how its outcome is shown
   fixtures.py   servers for ordinary tests, with or without --signal-compat
   running.py    the engine and the started servers of this process, and the end of both

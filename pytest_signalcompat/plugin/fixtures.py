@@ -23,12 +23,12 @@ def start_signal_server(request: pytest.FixtureRequest) -> Iterator[Callable[...
     from ..sync import SignalServer
 
     config = request.config
-    known = {server.name: server for server in options.servers(config)}
     mine: list[SignalServer] = []
     everyone = running.started(config)
 
     def start(server: Server | str | None = None, *, wait_ready: bool = True, **changes: Any) -> SignalServer:
         if server is None or isinstance(server, str):
+            known = {one.name: one for one in options.declared_servers(config)}
             if server is not None and server not in known:
                 raise pytest.UsageError(f"start_signal_server: expected one of {', '.join(known)}; found {server!r}")
             server = known[server or next(iter(known))]

@@ -37,8 +37,6 @@ class SignalCompatFile(pytest.File):
 
     def collect(self) -> Iterator[ServerCollector]:
         self.add_marker(pytest.mark.signal_compat)
-        if self.compat.settings.usefixtures:
-            self.add_marker(pytest.mark.usefixtures(*self.compat.settings.usefixtures))
         for server in self.compat.servers:
             yield ServerCollector.from_parent(self, name=server.name, compat=self.compat, server=server)
 
@@ -81,6 +79,10 @@ class ScenarioItem(pytest.Function):
         self.compat, self.scenario, self.server, self.case = compat, scenario, case.server, case.id
         self.add_marker(getattr(pytest.mark, scenario.level.value))
         self.extra_keyword_matches.update((scenario.slug, self.server.name))
+
+    def setup(self) -> None:
+        super().setup()
+        self.compat.set_up(self)
 
     def runtest(self) -> None:
         from ..matrix import dump

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import target
+
 if TYPE_CHECKING:
     from ..config import Config
     from ..model import Server
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from ..supervisor.client import Launcher
 
 LEVELS = ("must", "should", "may")  # from the strongest to the weakest
-SETTINGS = pytest.StashKey["Config"]()
+SETTINGS = pytest.StashKey["Config | None"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,7 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     option = group.addoption
     option("--signal-compat", action="store_true", help="test how the configured servers stop")
     option(
-        "--signal-compat-config", metavar="FILE", help="TOML file with [tool.signalcompat] (default: pyproject.toml)"
+        "--signal-compat-config",
+        metavar="FILE",
+        help="TOML file with [tool.signalcompat] (default: the nearest pyproject.toml with it)",
     )
     option("--signal-compat-server", metavar="NAME", action="append", default=[], help="only this server (repeatable)")
     option(
@@ -67,13 +71,34 @@ def check(config: pytest.Config) -> None:
         launcher(config)
 
 
-def settings(config: pytest.Config) -> Config:
-    """The configuration, or the reference server where there is none; read once. The error has every problem."""
-    found = config.stash.get(SETTINGS, None)
-    if found is None:
+def configured(config: pytest.Config) -> Config | None:
+    """What the table says; None where there is no table. Read once. The error has every problem."""
+    if SETTINGS not in config.stash:
         with _as_usage_errors():
-            found = config.stash[SETTINGS] = _read(config)
-    return found
+            config.stash[SETTINGS] = _read(config)
+    return config.stash[SETTINGS]
+
+
+def settings(config: pytest.Config) -> Config:
+    """The same for a run with --signal-compat; the bundled reference server where nothing was meant to be tested."""
+    from ..config import Config, default
+
+    found = configured(config)
+    if found is not None:
+        return found
+    if _of_conftests(config):
+        return Config(path=None, servers=())
+    if target.named(config)[0] is None and not target.alone(config):
+        raise pytest.UsageError(f"{_no_table(config)} (without an argument the bundled reference server is tested)")
+    with _as_usage_errors():
+        return default(config.rootpath, _grace(config))
+
+
+def _no_table(config: pytest.Config) -> str:
+    return (
+        f"signal-compat: expected a [tool.signalcompat] table in {target.looked(config)}, found none;"
+        " `signalcompat init` prints one, --signal-compat-config names another file"
+    )
 
 
 @contextlib.contextmanager
@@ -86,27 +111,53 @@ def _as_usage_errors() -> Iterator[None]:
         raise pytest.UsageError("signal-compat:\n  " + "\n  ".join(problem.problems)) from None
 
 
-def _read(config: pytest.Config) -> Config:
-    from ..config import GRACE, default, grace_seconds, read
+def _grace(config: pytest.Config) -> float | None:
+    """Seconds, if the command line says how many."""
+    from ..config import grace_seconds
     from ..errors import ConfigError
 
-    chosen = config.getoption("signal_compat_config")
-    file = config.rootpath / "pyproject.toml" if chosen is None else (config.invocation_params.dir / chosen).resolve()
-    problems: list[str] = []
-    grace = config.getoption("signal_compat_grace")
-    seconds = None if grace is None else grace_seconds(grace, "--signal-compat-grace", problems)
+    wanted, problems = config.getoption("signal_compat_grace"), list[str]()
+    seconds = None if wanted is None else grace_seconds(wanted, "--signal-compat-grace", problems)
     if problems:
         raise ConfigError(problems)
-    found = read(file, seconds) if chosen is not None or file.exists() else None
-    if found is None and chosen is not None:
+    return seconds
+
+
+def _read(config: pytest.Config) -> Config | None:
+    from ..config import DEFAULT_FILE, Config, read
+    from ..errors import ConfigError
+
+    grace = _grace(config)
+    file, source = target.named(config)
+    if file is None:
+        found = (read(file, grace) for file in target.candidates(config) if file.is_file())
+        return next((table for table in found if table is not None), None)
+    if file == DEFAULT_FILE:  # a worker of xdist is given the file whose children the items are
+        return None
+    table = read(file, grace)
+    if table is None and source == "argument" and _of_conftests(config):
+        return Config(path=file, servers=())
+    if table is None:
         raise ConfigError([f"{file}: expected a [tool.signalcompat] table, found none"])
-    return found or default(config.rootpath, seconds or GRACE["k8s"])
+    return table
 
 
 def servers(config: pytest.Config) -> tuple[Server, ...]:
     """Those of the configuration, then those of conftest files."""
-    more = [server for found in config.hook.pytest_signalcompat_servers(config=config) for server in found]
-    return (*settings(config).servers, *more)
+    return (*settings(config).servers, *_of_conftests(config))
+
+
+def _of_conftests(config: pytest.Config) -> tuple[Server, ...]:
+    return tuple(server for found in config.hook.pytest_signalcompat_servers(config=config) for server in found)
+
+
+def declared_servers(config: pytest.Config) -> tuple[Server, ...]:
+    """The same for fixtures, for which nothing stands in: one or more, or a UsageError."""
+    found = configured(config)
+    every = (*(found.servers if found else ()), *_of_conftests(config))
+    if not every:
+        raise pytest.UsageError(_no_table(config))
+    return every
 
 
 def chosen_servers(config: pytest.Config) -> tuple[Server, ...]:
@@ -156,7 +207,8 @@ def launcher(config: pytest.Config) -> Launcher:
 
     if config.getoption("signal_compat_on") == "native":
         return client.native()
-    python = os.environ.get("SIGNALCOMPAT_WINE_PYTHON") or settings(config).wine_python
+    found = configured(config)
+    python = os.environ.get("SIGNALCOMPAT_WINE_PYTHON") or (found.wine_python if found else None)
     if not python or not os.access(os.path.expanduser(python), os.X_OK):
         raise pytest.UsageError(
             "--signal-compat-on=wine: expected an executable that starts a Windows Python, in wine-python of"

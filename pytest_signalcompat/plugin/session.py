@@ -11,6 +11,7 @@ import pytest
 from .. import __version__
 from . import options, running
 from .items import PROPERTY, ScenarioItem, SignalCompatFile, Waiting
+from .session_fixtures import SessionFixtures
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -33,18 +34,25 @@ class SignalCompat:
         self.matrix = Matrix()
         self._begun: dict[str, Future[Result]] = {}
         self._next: pytest.Item | None = None
+        self._fixtures: SessionFixtures | None = None
+        self._no_fixtures = ""  # why there are none, on a worker of xdist
         self._named = self._ask_for_file()
 
     # ------------------------------------------------------------ collecting
 
     def _item_file(self) -> Path:
         """The file whose children the items are: the configuration, or what stands in for one."""
+        from ..config import DEFAULT_FILE
+
         if self.settings.path is not None:
             return self.settings.path.resolve()
         here = self.config.rootpath / "pyproject.toml"
-        from ..config import DEFAULT_FILE
+        return DEFAULT_FILE if self._stands_in or not here.exists() else here.resolve()
 
-        return here.resolve() if here.exists() else DEFAULT_FILE
+    @property
+    def _stands_in(self) -> bool:
+        """Whether the servers are the bundled table's."""
+        return self.settings.path is None and bool(self.settings.servers)
 
     def _ask_for_file(self) -> bool:
         """Node ids work because the file is an argument like any other. Returns whether it is one.
@@ -65,7 +73,7 @@ class SignalCompat:
         return self._collector(parent, file_path)
 
     def _collector(self, parent: pytest.Collector, file: Path) -> SignalCompatFile:
-        outside = self.config.rootpath not in file.parents  # the bundled file: pytest would call it ""
+        outside = self._stands_in or self.config.rootpath not in file.parents  # pytest would call it ""
         more: dict[str, Any] = {"nodeid": file.name} if outside else {}
         collector: SignalCompatFile = SignalCompatFile.from_parent(parent, path=file, compat=self, **more)
         return collector
@@ -81,14 +89,34 @@ class SignalCompat:
             items += session.genitems(self._collector(session, self.file))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Variables that are not set are told once, for the servers that will be started. Each item tells them where
-        fixtures come first, which may set them, and under xdist, where an error here would be an internal one."""
+        """What is missing is told once, for the servers that will be started. Each item tells it under xdist, where an
+        error here would be an internal one; and variables also where fixtures come first, which may set them."""
+        self._find_fixtures(session)
         if self.config.option.collectonly or self.settings.usefixtures or hasattr(self.config, "workerinput"):
             return
         selected = {item.server.name: item.server for item in session.items if isinstance(item, ScenarioItem)}
         options.check_variables(selected.values())
 
+    def _find_fixtures(self, session: pytest.Session) -> None:
+        first = next((item for item in session.items if isinstance(item, ScenarioItem)), None)
+        if first is None or not self.settings.usefixtures:
+            return
+        self._fixtures = SessionFixtures(session, self.settings.usefixtures, self.file)
+        try:
+            self._fixtures.find(first)
+        except pytest.UsageError as problem:
+            if not hasattr(self.config, "workerinput"):
+                raise
+            self._no_fixtures = str(problem)
+
     # ------------------------------------------------------------ running
+
+    def set_up(self, item: ScenarioItem) -> None:
+        """The session fixtures that the table names."""
+        if self._no_fixtures:
+            pytest.fail(self._no_fixtures, pytrace=False)
+        if self._fixtures is not None:
+            self._fixtures.set_up(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(
@@ -134,13 +162,15 @@ class SignalCompat:
 
     def pytest_report_header(self) -> list[str]:
         lines = []
-        if self.settings.path is None:
+        if self._stands_in:
             lines.append(
                 "signal-compat: no [tool.signalcompat] table: the bundled reference server is tested"
                 " (`signalcompat init` prints a table for yours)"
             )
         where = "" if self.config.getoption("signal_compat_on") == "native" else ", on Windows Python under Wine"
         names = ", ".join(f"{server.name} (grace {server.grace:g} s)" for server in self.servers)
+        if self.settings.path not in (None, self.config.rootpath / "pyproject.toml"):
+            lines.append(f"signal-compat: configuration {self.settings.path}")
         return [*lines, f"signal-compat: {names}; {len(self.scenarios)} requirements{where}"]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

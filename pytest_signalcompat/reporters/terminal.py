@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
-
 from ..explain import first_line, page
 from ..matrix import Matrix, environment_id
-from ..model import NEW_CONNECTION, Exchange, Level, Observation, Outcome, Result
-from ..statuses import described
+from ..model import NEW_CONNECTION, Level, Observation, Outcome, Result
+from ..timeline import timeline
 
 LAST_LINES = 20
 WORDS = {
@@ -88,37 +84,6 @@ def asked(seen: Observation) -> str:
     load = [f"{x.method} {x.path}" for x in seen.exchanges if x.begun <= first.at and x.role != NEW_CONNECTION]
     more = f" and {len(load) - 1} more" if len(load) > 1 else ""
     return f"{first.what} {reach}{f', with {load[0]}{more}' if load else ''}"
-
-
-def timeline(seen: Observation) -> str:
-    """Every moment that matters, in order, in seconds from the start."""
-    moments = [(0.0, "start")]
-    if seen.ready is not None:
-        moments.append((seen.ready, "ready"))
-    moments += [(delivery.at, delivery.what) for delivery in seen.deliveries]
-    for exchange in seen.exchanges:
-        if exchange.role != NEW_CONNECTION:
-            moments.append((exchange.begun, f"{exchange.role} begun"))
-            if exchange.ended is not None:
-                moments.append((exchange.ended, f"{exchange.role} {_end(exchange)}"))
-    if seen.exit is not None:
-        moments.append((seen.exit.at, f"exit {described(seen.platform.family, seen.exit.status)}"))
-    if seen.gone is not None:
-        moments.append((seen.gone, "tree gone"))
-    if seen.killed is not None:
-        moments.append((seen.killed, "killed by the supervisor"))
-    return " | ".join(f"{at:.2f} {what}" for at, what in _together(sorted(moments, key=lambda moment: moment[0])))
-
-
-def _together(moments: list[tuple[float, str]]) -> Iterator[tuple[float, str]]:
-    """What happens several times in a row is told once, with its number."""
-    for what, same in groupby(moments, key=itemgetter(1)):
-        times = [at for at, _ in same]
-        yield times[0], what if len(times) == 1 else f"{what} (x{len(times)})"
-
-
-def _end(exchange: Exchange) -> str:
-    return f"answered {exchange.status}" if exchange.end == "complete" else exchange.end
 
 
 def table(matrix: Matrix) -> list[str]:

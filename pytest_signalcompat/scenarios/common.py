@@ -14,6 +14,7 @@ from ..scenario import Act, Case, Need
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
 SHARES = (0.5, 0.75, 1.0)  # of what is left, for requests of different lengths
 LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
+LEAVE = 1.0  # seconds of its grace that a server is given to leave in, once nothing is in flight any more
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first
 COMMAND_SHARE = 0.75  # of what is then left of the server's own drain limit: a quick command may not make it be reached
 
@@ -53,6 +54,17 @@ def lasting(server: Server, seconds: float) -> float:
         return LEAD + seconds
     spare = COMMAND_LEAD if server.drain is None else COMMAND_SHARE * max(0.0, server.drain - seconds)
     return LEAD + seconds + min(COMMAND_LEAD, spare)
+
+
+def least_grace(server: Server, seconds: float | None = None) -> float:
+    """Seconds of grace in which a server can be seen to finish a request that is to last that long (as `left`, unless
+    said) after the stop request, and to leave."""
+    return lasting(server, left(server) if seconds is None else seconds) - LEAD + LEAVE
+
+
+def least_grace_with_load(server: Server) -> float:
+    """The same for `stop_with_load`."""
+    return least_grace(server) if A_REQUEST.declared(server) else LEAVE
 
 
 async def begin_load(live: LiveServer, seconds: float, role: Role = IN_FLIGHT) -> Running:

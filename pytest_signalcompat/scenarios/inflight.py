@@ -9,11 +9,12 @@ from ..errors import Unseen
 from ..live.stage import Stage
 from ..model import IN_FLIGHT, NEW_CONNECTION, Delivery, Exchange, Failure, Level, Observation, Server, Stop
 from ..scenario import Scenario, check
-from .common import A_REQUEST, LEAD, begin_load, begin_several, lasting, left
+from .common import A_REQUEST, LEAD, LEAVE, begin_load, begin_several, lasting, least_grace, left
 
 IDLE_AFTER_ANSWER = 5.0  # seconds; an idle connection is no reason to stay
 CLOCK_SLACK = 0.1  # seconds between an answer that was read and an exit that was seen
-DRAINING = 2.5  # seconds a request keeps the server draining while others come
+DRAINING = 2.5  # seconds a request keeps the server draining while others come; less, where the grace is short
+DRAINING_LEAST = 1.0
 PAUSE = 0.25  # seconds between new connections, until it has exited or its grace period is over
 ANSWER_WITHIN = 1.0  # seconds for a new connection while the server stops
 DRAINING_FOR = 0.5  # seconds a server has to live on for new connections to say anything
@@ -47,7 +48,7 @@ async def stay_connected(stage: Stage) -> None:
 
 async def connect_while_draining(stage: Stage) -> None:
     live = await stage.ready()
-    drain = min(DRAINING, max(1.0, live.server.grace - 1.0))
+    drain = min(DRAINING, max(DRAINING_LEAST, live.server.grace - LEAVE))
     request = await begin_load(live, lasting(live.server, drain))
     await live.stop()
     for number in range(1, round(live.server.grace / PAUSE) + 1):
@@ -183,6 +184,7 @@ SC301 = Scenario(
     checks=(*checks.stopped_well(), request_completed),
     needs=(A_REQUEST,),
     stops=(Stop.TERMINATE,),
+    least_grace=least_grace,
 )
 
 
@@ -221,6 +223,7 @@ SC304 = Scenario(
     checks=(checks.became_ready, checks.was_asked, no_silence),
     needs=(A_REQUEST,),
     stops=(Stop.TERMINATE,),
+    least_grace=lambda server: least_grace(server, DRAINING_LEAST),
 )
 
 SC310 = Scenario(

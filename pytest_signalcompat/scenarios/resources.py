@@ -15,7 +15,7 @@ from ..live.stage import Stage
 from ..model import IN_FLIGHT, STREAM, Failure, Level, Line, Observation, Record, Server, Stop
 from ..output import count, exceptions
 from ..scenario import Check, Need, Scenario, check
-from .common import A_REQUEST, A_STREAM, LEAD, begin_load, lasting, left
+from .common import A_REQUEST, A_STREAM, LEAD, begin_load, lasting, least_grace_with_load, left
 from .streaming import BEYOND
 
 FLUSHED = 0.5  # seconds before the exit in which a process writes what its buffers hold
@@ -225,4 +225,5 @@ SC803 = Scenario(
         )
     ),
     stops=(Stop.TERMINATE, Stop.INTERRUPT),
+    least_grace=least_grace_with_load,
 )

@@ -6,7 +6,7 @@ from .. import checks, facts
 from ..live.stage import Stage
 from ..model import STREAM, Failure, Level, Observation, Server, Stop
 from ..scenario import Scenario, check
-from .common import A_STREAM, LEAD
+from .common import A_STREAM, LEAD, LEAVE
 
 BEYOND = 60.0  # seconds a stream would go on after the grace period
 
@@ -45,4 +45,5 @@ SC401 = Scenario(
     checks=(*checks.gone(), stream_was_open),
     needs=(A_STREAM,),
     stops=(Stop.TERMINATE,),
+    least_grace=lambda server: LEAVE,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import checks, facts
 from ..model import Failure, Level, Observation, Server, Stop
 from ..scenario import Scenario, check
-from .common import WORKERS, several_workers, stop_with_load
+from .common import WORKERS, least_grace_with_load, several_workers, stop_with_load
 
 
 @check("workers-ran")
@@ -34,4 +34,5 @@ SC501 = Scenario(
     needs=(WORKERS,),
     stops=(Stop.TERMINATE,),
     cases=several_workers,
+    least_grace=least_grace_with_load,
 )

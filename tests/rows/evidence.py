@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_signalcompat import checks
+from pytest_signalcompat.config import presets
 from pytest_signalcompat.model import Exit, Line, Marks, Process, Reach, Stop
 from pytest_signalcompat.statuses import CONTROL_C_EXIT
 
@@ -27,6 +28,10 @@ tree = (Process(pid=1, name="leader", parent=9), *pair)
 wrapped = (Process(pid=8, name="sh -c", parent=9), Process(pid=1, name="leader", parent=8), *pair)
 both_up = (Line(at=0.2, text="started pid=2"), Line(at=0.3, text="started pid=3"))
 both = said("stopped pid=2", "stopped pid=3")
+gunicorn = server(workers=2, marks=presets()["gunicorn"].marks)
+booted = said("Booting worker with pid: 2", "Booting worker with pid: 3", at=0.2)
+exiting = said("[2026-11-27 13:47:08 +0000] [2] [INFO] Worker exiting (pid: 2)", "Worker exiting (pid: 3)")
+finished = said("[2026-11-27 13:46:28 +0000] [2] [INFO] Finished server process [2]", "Finished server process [3]")
 by_default = Exit(at=1.01, status=CONTROL_C_EXIT)
 
 
@@ -155,6 +160,17 @@ ROWS = (
     row(evidence, "two workers: a quiet log", UNPROVEN, two, processes=tree, output=()),
     row(evidence, "two workers: one not up yet", UNPROVEN, two, processes=tree, output=both_up[:1] + both[:1]),
     row(evidence, "two workers: no mark declared", UNPROVEN, two_unmarked, processes=tree, exchanges=(request(),)),
+    row(evidence, "gunicorn's own workers", MET, gunicorn, processes=tree, output=booted + exiting),
+    row(evidence, "gunicorn's uvicorn workers", MET, gunicorn, processes=tree, output=booted + finished),
+    row(evidence, "gunicorn: both lines from each", MET, gunicorn, processes=tree, output=booted + finished + exiting),
+    row(
+        evidence,
+        "gunicorn: both lines from one of two",
+        NOT_MET,
+        gunicorn,
+        processes=tree,
+        output=booted + finished[:1] + exiting[:1],
+    ),
     row(design, "0 without a sign", MET, output=()),
     row(design, "0 without a sign, all were asked", NOT_MET, **console, output=up),
     row(design, "0 with a mark, all were asked", MET, **console),
