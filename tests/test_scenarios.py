@@ -63,15 +63,19 @@ def test_a_bad_server_fails_exactly_what_it_declares(name: str, engine: Engine, 
 
 @pytest.mark.parametrize("scenario", [s for s in CATALOGUE if s.stops], ids=lambda scenario: scenario.code)
 def test_a_hard_kill_never_passes(scenario: Scenario, engine: Engine) -> None:
-    """The control: whatever a scenario looks at, being killed in place of being asked is not meeting it."""
+    """The control: whatever a scenario looks at, being killed the moment it is asked is not meeting it."""
     platform = engine.call(engine.platform()).result()
     if lacks_here(scenario, platform):
         pytest.skip(f"{scenario.code} is not about {platform.family}")
-    kill = StopCommand(command=("{python}", "-c", KILL_HARD, "{pid}"))
-    server = with_room(described("good", stops=dict.fromkeys(scenario.stops, kill)), scenario)
-    for case in scenario.cases(server):
+    for case in scenario.cases(with_room(described("_killed"), scenario)):
         result = engine.submit(case.server, scenario, case.id).result()
         assert result.outcome in NOT_MET, explain(result)
+
+
+def test_a_stop_command_that_kills_never_passes(engine: Engine) -> None:
+    kill = StopCommand(command=("{python}", "-c", KILL_HARD, "{pid}"))
+    result = engine.submit(described("good", stops={Stop.TERMINATE: kill}), SC201).result()
+    assert result.outcome is Outcome.FAIL, explain(result)
 
 
 def test_each_case_is_a_result_of_its_own(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from ..placeholders import templated
 from ..scenario import Act, Case, Need
 
 LEAD = 0.5  # seconds a request has been under way when the stop request comes
-SHARES = (0.5, 0.75, 1.0)  # of what is left, for requests of different lengths
+SHARES = (0.6, 0.8, 1.0)  # of what is left, for requests of different lengths
 LEFT = 1.0  # seconds it then still takes; half of the server's own drain limit if that is less
 LEAVE = 1.0  # seconds of its grace that a server is given to leave in, once nothing is in flight any more
 COMMAND_LEAD = 2.0  # seconds more where a stop command has to start first

@@ -166,10 +166,15 @@ def windows_environment(version: str, options: argparse.Namespace) -> dict[str, 
     verify(home, version)
     return {
         **lab,
-        "KSERVE_PYTHON": "{python}",
+        "KSERVE_PYTHON": windows_path(options.winelab_home / f"python-{PYTHON}" / "python.exe"),
         "SIGNALCOMPAT_WINE_PYTHON": str(options.winelab_home / "bin" / f"python{PYTHON}"),
         "WINELAB_SITE": site,
     }
+
+
+def windows_path(path: Path) -> str:
+    """As Wine calls it, to which the root is drive Z."""
+    return "Z:" + str(path.resolve()).replace("/", "\\")
 
 
 def requirements(version: str) -> list[str]:
