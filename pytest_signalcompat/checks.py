@@ -7,7 +7,7 @@ run on: what may differ is in `Observation.platform`.
 from __future__ import annotations
 
 from . import facts
-from .model import Failure, Observation, Server
+from .model import Failure, Observation, Reach, Server
 from .output import count, exceptions
 from .scenario import Check, check
 from .statuses import SIGKILL, accepted, described
@@ -175,7 +175,7 @@ def _workers_up(server: Server, seen: Observation) -> int:
     """How many had started: one that is not up yet, or starts on demand, is not one that was lost."""
     if server.marks.started is not None:
         return facts.workers_that_wrote(facts.start_marks(server, seen), seen)
-    return min(server.workers, len(seen.processes))
+    return min(server.workers, len({process.pid for process in seen.processes} - facts.leaders(seen)))
 
 
 def _is_quiet(server: Server, seen: Observation) -> bool:
@@ -194,10 +194,10 @@ def _end(seen: Observation) -> str:
 def ended_by_design(server: Server, seen: Observation) -> Failure | None:
     """Where a requirement asks for the end alone: neither a default action nor a hard kill ever ends in status 0.
 
-    That is said of the process which was asked. A console event asks all of them, and a leader may well exit with 0
-    after the default action has ended its workers, or with their status, as it happens (hypercorn's does both).
+    That is said of the process which was asked. A console or a group is asked as a whole, and a leader may well exit
+    with 0 after the default action has ended its workers, or with their status, as it happens (hypercorn's does both).
     """
-    exit, asked_all = facts.exit_of_its_own(seen), facts.delivery(seen).reach == "console"
+    exit, asked_all = facts.exit_of_its_own(seen), facts.delivery(seen).reach in (Reach.CONSOLE, Reach.GROUP)
     return None if exit.status == 0 and not asked_all else has_evidence(server, seen)
 
 

@@ -175,5 +175,6 @@ def leaders(seen: Observation) -> set[int]:
     while pid is not None:
         found.add(pid)
         below = children.get(pid, [])
-        pid = below[0] if len(below) == 1 else None
+        only = below[0] if len(below) == 1 else None
+        pid = only if only in children else None  # the only child of a leader, without any of its own, is a worker
     return found

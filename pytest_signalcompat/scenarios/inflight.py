@@ -78,6 +78,13 @@ def request_completed(server: Server, seen: Observation) -> Failure | None:
 
 def _failure_of(request: Exchange, seen: Observation) -> Failure | None:
     asked, found = facts.delivery(seen), facts.outcome_of(request, seen)
+    if request.end == "complete" and request.status is not None and 300 <= request.status < 500:
+        return Failure(
+            expected="a complete 2xx response",
+            actual=f"{request.method} {request.path}: {found}",
+            fix="the declared route, its body or its headers are not what the server expects",
+            unproven=True,
+        )
     if not facts.was_in_flight(request, seen):
         return Failure(
             expected="a request in flight when the stop request is delivered",
@@ -89,13 +96,6 @@ def _failure_of(request: Exchange, seen: Observation) -> Failure | None:
         return Failure(expected="a complete 2xx response", actual=found, unproven=True)
     if request.end == "not-understood":
         return Failure(expected="an HTTP/1.1 response", actual=found, unproven=True)
-    if request.end == "complete" and request.status is not None and 300 <= request.status < 500:
-        return Failure(
-            expected="a complete 2xx response",
-            actual=f"{request.method} {request.path}: {found}",
-            fix="the declared route, its body or its headers are not what the server expects",
-            unproven=True,
-        )
     if not facts.is_good(request):
         return Failure(
             expected="a complete 2xx response",
