@@ -42,8 +42,13 @@ def test_nothing_is_missing(scenario: Scenario) -> None:
             if what.startswith("rows") and not own_checks(scenario):
                 continue
             missing.append(f"{path.relative_to(ROOT)}: {what} is not there")
-        elif found := re.search(r".*\bTODO\b.*", path.read_text(encoding="utf-8")):
-            missing.append(f"{path.relative_to(ROOT)}: {what} still says {found[0].strip()!r}")
+        else:
+            lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            missing += [
+                f"{path.relative_to(ROOT)}:{number}: {what} still says {line.strip()!r}"
+                for number, line in lines
+                if re.search(r"\bTODO\b", line)
+            ]
     if not broken_by(scenario):
         missing.append(f"tests/servers/: no server whose docstring says `breaks: {scenario.code}`")
     rows = {row.check.id for row in every_row()}

@@ -17,6 +17,5 @@ FAMILIES: dict[str, ModuleType] = {
     "SC8": resources,
     "SC9": platform,
 }
-CATALOGUE: tuple[Scenario, ...] = tuple(
-    scenario for family in FAMILIES.values() for scenario in vars(family).values() if isinstance(scenario, Scenario)
-)
+_EVERY = (value for family in FAMILIES.values() for value in vars(family).values() if isinstance(value, Scenario))
+CATALOGUE: tuple[Scenario, ...] = tuple(sorted(_EVERY, key=lambda scenario: scenario.code))
