@@ -40,7 +40,7 @@ OURS = {
     (Failure, "check"),
     (Failure, "missing"),
     *((Result, name) for name in ("server", "code", "slug", "level", "outcome", "case", "ending")),
-    *((Result, name) for name in ("requirement", "preset")),
+    *((Result, name) for name in ("requirement", "preset", "blocked_by")),
 }
 
 

@@ -141,7 +141,8 @@ def test_a_drain_has_no_limit(count: int) -> None:
         code, answer, _ = ask("drain", "--port", str(running.port))
         assert code == EXIT_OK
         assert (answer["state"], answer["seconds_left"]) == ("draining", None)
-        assert answer["in_flight"] == (2 if count == 1 else None), "a leader knows only by asking its workers"
+        # A leader knows only by asking its workers. The stream may have ended by then: a drain ends streams at once.
+        assert answer["in_flight"] in ((1, 2) if count == 1 else (None,))
         assert response(endless).endswith(b'event: end\ndata: {"reason": "stopping"}\n\n\r\n0\r\n\r\n')
         time.sleep(1.0)  # far beyond the limit of a stop
         assert await_in_flight(default(running), 1)["state"] == "draining"
