@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -469,17 +468,18 @@ def test_workers_survive_a_signal_to_the_whole_group() -> None:
 
 @posix
 @pytest.mark.timeout(60)
-def test_metrics_are_those_of_all_workers_and_leave_no_file() -> None:
+def test_metrics_are_those_of_all_workers_and_leave_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever worker is asked."""
+    for name in ("TMPDIR", "TEMP", "TMP"):  # a folder that no other server uses
+        monkeypatch.setenv(name, str(tmp_path))
 
     def scrape() -> str:
         connection = running.connect()
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         return response(connection).decode()
 
-    before = set(Path(tempfile.gettempdir()).glob("reference_server-metrics-*"))
     with server(workers=3) as running:
-        made = set(Path(tempfile.gettempdir()).glob("reference_server-metrics-*")) - before
+        assert list(tmp_path.glob("reference_server-metrics-*"))
         for _ in range(20):
             answer = running.begin(INFER, BODY)
             assert status(answer.recv(65536)) == 200
@@ -493,7 +493,7 @@ def test_metrics_are_those_of_all_workers_and_leave_no_file() -> None:
                 assert found.count("reference_server_requests_total{") < 9
         running.stop()
         assert running.end()[0] == EXIT_OK
-    assert made and not any(path.exists() for path in made)
+    assert not list(tmp_path.glob("reference_server-metrics-*"))
 
 
 PICKY = """
